@@ -1,0 +1,102 @@
+"""Every error that glidemq raises, in one hierarchy.
+
+Errors say what was wrong and what happens next. Where the reference documents a sentence, that sentence is kept,
+with Python names and seconds (python-api page, rulings 14).
+"""
+
+from __future__ import annotations
+
+
+class GlideMQError(Exception):
+    """Root of every error raised by glidemq."""
+
+
+# -- bad input -------------------------------------------------------------------------------------------------
+
+
+class ValidationError(GlideMQError, ValueError):
+    """An argument is out of range or malformed; nothing was sent to the server."""
+
+
+class ConfigurationError(GlideMQError, ValueError):
+    """A setting, a module:app or a combination of options cannot work; says what to change."""
+
+
+class SerializationError(GlideMQError, ValueError):
+    """A value cannot be serialized for storage; nothing was sent to the server."""
+
+
+class PayloadValidationError(GlideMQError, ValueError):
+    """A job's data does not fit its processor's annotation; the job fails for good without a retry."""
+
+
+# -- server and connection ---------------------------------------------------------------------------------------
+
+
+class ConnectionError(GlideMQError):  # the documented name; shadows the builtin only inside glidemq
+    """The server could not be reached, or the connection broke while a call was in flight."""
+
+
+class UnknownOutcomeError(ConnectionError):
+    """A call was sent but its reply was lost: it was executed 0 or 1 times, perhaps later."""
+
+
+class ServerError(GlideMQError):
+    """The server answered with an error that glidemq does not expect; carries the server's text."""
+
+
+class LibraryVersionError(GlideMQError):
+    """The server holds a function library that this client may neither use nor replace."""
+
+
+class QueueFullError(GlideMQError):
+    """The queue's `max_waiting` is reached, or the server is out of memory: nothing was added."""
+
+
+class ClosedError(GlideMQError):
+    """The object was used after `close()`."""
+
+
+# -- jobs --------------------------------------------------------------------------------------------------------
+
+
+class JobNotFoundError(GlideMQError):
+    """No job with this id exists in the queue."""
+
+
+class JobStateError(GlideMQError):
+    """The job is in a state from which the requested transition is not legal."""
+
+
+class LeaseLostError(GlideMQError):
+    """The job's lease belongs to somebody else now; the outcome was refused and nothing changed."""
+
+
+class JobTimeoutError(GlideMQError, TimeoutError):
+    """A job did not finish within its `timeout`, or was not finished within the time waited for it."""
+
+
+class JobFailedError(GlideMQError):
+    """Raised by waiting calls when the awaited job failed; carries its failed reason."""
+
+
+# -- raised by processors to steer the runtime ---------------------------------------------------------------------
+
+
+class UnrecoverableError(GlideMQError):
+    """Raise in a processor: the job fails for good, whatever attempts remain."""
+
+
+# -- processes -----------------------------------------------------------------------------------------------------
+
+
+class ProcessError(GlideMQError):
+    """A process of the runtime could not be started or died; says which and what happens next."""
+
+
+class SharedMemoryError(GlideMQError):
+    """A shared-memory segment could not be created, attached or trusted."""
+
+
+class RingCorruptionError(SharedMemoryError):
+    """A committed ring record failed its checksum twice: the segment is not used any more."""
