@@ -1,7 +1,8 @@
 """Compare what stands on a server with a recording of glide-mq.
 
 Never compared: ids of stream entries, consumer names, idle times, how far a consumer group has read, and the
-remaining life of a key. Times are compared exactly when the test injects the recorded ones, else only for presence.
+remaining life of a key. Times are compared exactly when the test injects the recorded ones, else only for
+presence.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ Times = Literal["exact", "ignored"]
 
 SHIFT = 1 << 42  # priority class = score // SHIFT, due time = score % SHIFT
 _TIME_FIELDS = frozenset(
-    "timestamp processedOn lastActive finishedOn expireAt suspendedAt usage:bucketTs "
-    "rateWindowStart tbLastRefill windowStart".split()
+    {"timestamp", "processedOn", "lastActive", "finishedOn", "expireAt", "suspendedAt"}
+    | {"usage:bucketTs", "rateWindowStart", "tbLastRefill", "windowStart"}
 )
 _TIME_ZSETS = ("completed", "failed", "suspended", "ratelimited")
 _METRIC = re.compile(r"^m:(\d+):([cd])$")
@@ -43,7 +44,7 @@ class Allowed:
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as recorded. The path is `<key suffix>` or `<key suffix>/<field, member or part>`."""
+    """One thing that is not as recorded; its path is `<key suffix>` or `<key suffix>/<field or member>`."""
 
     path: str
     expected: Any
@@ -98,7 +99,7 @@ def assert_same(
 def _parts(snapshot: Snapshot, times: Times, several_queues: bool) -> dict[str, Any]:
     """Path -> comparable value, one path for each key and one for each of its members.
 
-    With several queues a path starts with the queue's prefix; a pattern that starts with `*` covers both forms.
+    With several queues a path starts with the queue's prefix; a pattern beginning with `*` covers both forms.
     """
     parts: dict[str, Any] = {}
     for key, dump in snapshot.items():

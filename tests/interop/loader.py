@@ -1,4 +1,4 @@
-"""Put a recording of glide-mq on a server, key by key with plain commands, under queue names of the test's own."""
+"""Put a recording of glide-mq on a server with plain commands, under queue names of the test's own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LoadedCase:
 
 
 def name_queues(case: Case, queue: str) -> dict[str, str]:
-    """Recorded queue name -> name to use: `queue` itself for a case of one queue, else `queue.<recorded name>`."""
+    """Recorded queue name -> name to use: `queue` for a case of one queue, else `queue.<recorded name>`."""
     if len(case.queues) == 1:
         return {case.queues[0]: queue}
     return {recorded: f"{queue}.{recorded}" for recorded in case.queues}
