@@ -1,0 +1,62 @@
+"""Joins the Lua sources into the one function library that `FUNCTION LOAD` takes."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+LIBRARY_NAME = "glidemq_py"
+# Grows by one with every change of behaviour. A client replaces an older library and leaves a newer one alone,
+# so every version must go on serving the calls of the one before it (rolling deploys).
+LIBRARY_VERSION = 1
+
+# A structure file is one table, a local of the library, seen by the files after it: dependencies come first.
+STRUCTURES = (
+    "wire/keys",
+    "wire/arguments",
+    "wire/replies",
+    "wire/clock",
+    "wire/library",
+    "job/states",
+    "job/record",
+    "job/lease",
+    "queue/events",
+    "queue/metrics",
+    "queue/retention",
+    "queue/ready",
+    "queue/delayed",
+    "queue/active",
+    "queue/limits",
+    "job/retry",
+)
+
+
+def _sources() -> Traversable:
+    return resources.files("glidemq_lua") / "src"
+
+
+def command_names() -> list[str]:
+    """The stems of the command files, each the `gmq_<stem>` of one server function, in alphabetical order."""
+    files = (entry.name for entry in (_sources() / "commands").iterdir())
+    return sorted(name.removesuffix(".lua") for name in files if name.endswith(".lua"))
+
+
+def source_of(stem: str) -> str:
+    """The text of one source file, for example `queue/events` or `commands/step`."""
+    return (_sources() / f"{stem}.lua").read_text(encoding="utf-8")
+
+
+@cache
+def library_source() -> str:
+    """The whole library as one text, the same for the same sources.
+
+    A command file is wrapped in a block of its own: Lua allows 200 locals in one chunk, and only structures need
+    to be seen by other files.
+    """
+    parts = [f"#!lua name={LIBRARY_NAME}\n", f"local LIBRARY_VERSION = {LIBRARY_VERSION}\n"]
+    parts += [f"\n-- ==== {stem}.lua\n{source_of(stem)}" for stem in STRUCTURES]
+    parts += [
+        f"\ndo -- ==== commands/{name}.lua\n{source_of(f'commands/{name}')}end\n" for name in command_names()
+    ]
+    return "".join(parts)

@@ -1,0 +1,29 @@
+-- Lease: who may decide a job's outcome. Each activation mints a token, the job's `x-py:run`; a Node worker that
+-- starts the job again leaves the token but changes `processedOn`, so both must match.
+local Lease = {}
+
+Lease.RUN = "x-py:run"
+
+-- A spent token still identifies its last holder, whose repeated call then gets "already".
+function Lease.spent(token)
+  return "-" .. token
+end
+
+-- A token taken from its holder, which gets "lease lost".
+function Lease.taken(token)
+  return "~" .. (token or "")
+end
+
+-- nil when (state, run, processedOn) of the hash show that the caller holds the lease, else a row code.
+function Lease.refusal(state, run, processed_on_stored, token, processed_on)
+  if run == token and state == "active" and tonumber(processed_on_stored) == processed_on then
+    return nil
+  end
+  if not state and not run then
+    return Replies.GONE
+  end
+  if run == "-" .. token then
+    return Replies.ALREADY
+  end
+  return Replies.LEASE_LOST
+end

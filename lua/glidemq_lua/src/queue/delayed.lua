@@ -1,0 +1,52 @@
+-- Delayed: jobs with a due time, and prioritized jobs until there is a slot for them, in one sorted set.
+-- Score = priority class x 2^42 + due time in ms; a prioritized job without delay is due at 0.
+local Delayed = {}
+
+local SHIFT = 4398046511104
+
+function Delayed.score(priority, due)
+  return priority * SHIFT + due
+end
+
+-- The priority class of a score, and its due time.
+function Delayed.split(score)
+  local class = math.floor(score / SHIFT)
+  return class, score - class * SHIFT
+end
+
+function Delayed.add(keys, id, priority, due)
+  redis.call("ZADD", keys.scheduled, Delayed.score(priority, due), id)
+end
+
+-- The first member at or after a score: id, class, due; or nil.
+function Delayed.head(keys, score)
+  local head = redis.call("ZRANGE", keys.scheduled, score, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
+  if not head[1] then
+    return nil
+  end
+  return head[1], Delayed.split(tonumber(head[2]))
+end
+
+-- Due members of a class, earliest first, at most `limit`.
+function Delayed.due(keys, class, now, limit)
+  local first = class * SHIFT
+  return redis.call("ZRANGE", keys.scheduled, first, first + now, "BYSCORE", "LIMIT", 0, limit)
+end
+
+-- The earliest due time over the first `max_classes` classes, or -1. Only prioritized jobs and retries of such
+-- jobs have a class above 0, so there are few.
+function Delayed.next_due(keys, max_classes)
+  local earliest = -1
+  local cursor = 0
+  for _ = 1, max_classes do
+    local id, class, due = Delayed.head(keys, cursor)
+    if not id then
+      break
+    end
+    if earliest < 0 or due < earliest then
+      earliest = due
+    end
+    cursor = (class + 1) * SHIFT
+  end
+  return earliest
+end

@@ -1,0 +1,66 @@
+-- Keys: the names of a queue's keys, all derived from the one key that a call declares, P:meta.
+-- P is `<prefix>:{<queue>}`, so everything below lives in one cluster slot. Suffixes starting with x-py: are this
+-- library's own; the others are shared with glide-mq for Node.
+local Keys = {}
+
+local SUFFIX = {
+  meta = ":meta",
+  id = ":id",
+  stream = ":stream",
+  scheduled = ":scheduled",
+  priority = ":priority",
+  lifo = ":lifo",
+  list_active = ":list-active",
+  completed = ":completed",
+  failed = ":failed",
+  suspended = ":suspended",
+  ratelimited = ":ratelimited",
+  events = ":events",
+  metrics_completed = ":metrics:completed",
+  metrics_failed = ":metrics:failed",
+  ordering = ":ordering",
+  dedup = ":dedup",
+  schedulers = ":schedulers",
+  rate = ":rate",
+  -- Prefixes: append an id.
+  job = ":job:",
+  log = ":log:",
+  jstream = ":jstream:",
+  signals = ":signals:",
+  deps = ":deps:",
+  parents = ":parents:",
+  group = ":group:",
+  groupq = ":groupq:",
+  worker = ":w:",
+  -- Own keys.
+  bell = ":x-py:bell", -- stream: wakes a blocked reader when a list or an earlier due time was written
+  cells = ":x-py:cells", -- zset, all scores 0: the cells that may have a key below
+  active_of = ":x-py:active:", -- + cell; zset by lastActive: the list-sourced active jobs of a cell
+  add_reply = ":x-py:add:", -- + call id; string with a TTL: the remembered reply of an add
+}
+
+local META_SUFFIX_LENGTH = #SUFFIX.meta
+
+-- Names are joined on first use: a call touches few of them.
+local naming = {
+  __index = function(keys, name)
+    local key = rawget(keys, "prefix") .. SUFFIX[name]
+    rawset(keys, name, key)
+    return key
+  end,
+}
+
+function Keys.of(meta_key)
+  local prefix = string.sub(meta_key, 1, -META_SUFFIX_LENGTH - 1)
+  return setmetatable({ prefix = prefix }, naming)
+end
+
+-- The bare queue name, as stored in parentQueue: the text between the braces.
+function Keys.queue_name(keys)
+  return string.match(keys.prefix, "{(.*)}$")
+end
+
+-- Everything that belongs to one job and must go with it.
+function Keys.of_job(keys, id)
+  return keys.job .. id, keys.log .. id, keys.jstream .. id, keys.signals .. id, keys.deps .. id, keys.parents .. id
+end

@@ -1,0 +1,28 @@
+-- Library: how a command becomes a server function, and what every call has in common.
+local Library = {}
+
+Library.PREFIX = "gmq_"
+
+-- Registers `gmq_<stem>`. `handler(keys, args, now)` gets the queue's keys, the checked arguments and the time in
+-- epoch ms, and returns a packed reply. `spec` is an Arguments.fault table. Flags: a command that lets a full
+-- server drain is "allow-oom"; one that only reads is "no-writes".
+function Library.command(stem, flags, spec, handler)
+  redis.register_function({
+    function_name = Library.PREFIX .. stem,
+    flags = flags,
+    callback = function(key_names, argv)
+      local args = Arguments.parse(argv[1])
+      if not args then
+        return Replies.bad_argument("the argument is not a msgpack map")
+      end
+      if args.v and args.v > LIBRARY_VERSION then
+        return Replies.pack("library_outdated", LIBRARY_VERSION)
+      end
+      local fault = Arguments.fault(args, spec)
+      if fault then
+        return Replies.bad_argument(fault)
+      end
+      return handler(Keys.of(key_names[1]), args, Clock.now_ms(args))
+    end,
+  })
+end

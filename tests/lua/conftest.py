@@ -1,0 +1,38 @@
+"""The server library on the real server, and a way to call one function as a client would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import valkey
+
+from glidemq.commands.command import pack, unpack
+from glidemq_lua import library_source
+from tests.testkit.server import ValkeyServer
+
+PREFIX = "glide"
+
+Call = Callable[..., list[Any]]
+
+
+@pytest.fixture(scope="session")
+def library(server: ValkeyServer) -> None:
+    """Loads the bundle into the shared server once per test process."""
+    client = server.client()
+    client.function_load(library_source(), replace=True)
+    client.close()
+
+
+@pytest.fixture
+def call(library: None, raw: valkey.Valkey) -> Call:
+    """`call("step", queue, consumer=…, now=…)`: packs the arguments, runs `gmq_step`, unpacks the reply."""
+
+    def run(function: str, queue: str, **arguments: Any) -> list[Any]:
+        packed = pack({"v": 1, **arguments})
+        reply: bytes = raw.fcall(f"gmq_{function}", 1, f"{PREFIX}:{{{queue}}}:meta", packed)
+        unpacked: list[Any] = unpack(reply)
+        return unpacked
+
+    return run
