@@ -1,0 +1,1 @@
+"""Example applications that run as they are; each uses only glidemq's public names."""
