@@ -37,11 +37,11 @@ class FileRecord(TypedDict):
     """What is known about one file; the result of one job.
 
     path: relative to the standard library, with forward slashes. size and zstd_size: bytes.
-    lines counts line ends as `wc -l` does, plus an unfinished last line. code_lines counts the lines that hold
-    any token other than comments and layout (so docstrings count). functions counts `def`, `async def` and
-    lambdas. branches counts the places where control flow can part: if, loops, except, match cases, conditional
-    expressions, and/or operands beyond the first, comprehension filters. functions, classes, branches and
-    code_lines are 0 for a file that cannot be parsed; `reason` says why.
+    lines counts line ends as `wc -l` does, plus an unfinished last line. code_lines counts the lines that
+    hold any token other than comments and layout (so docstrings count). functions counts `def`, `async def`
+    and lambdas. branches counts the places where control flow can part: if, loops, except, match cases,
+    conditional expressions, and/or operands beyond the first, comprehension filters. functions, classes,
+    branches and code_lines are 0 for a file that cannot be parsed; `reason` says why.
     """
 
     path: str
@@ -72,8 +72,8 @@ def stdlib_files(root: Path | None = None) -> list[str]:
 def measure(path: str, root: Path | None = None) -> FileRecord:
     """Tokenize, parse, compress and hash one file; one that cannot be parsed is measured as far as it goes.
 
-    `path` is relative to `root` (default: the standard library). A job's data comes from a queue, so a path that
-    leads out of it is refused with ValueError. Raises OSError when the file cannot be read.
+    `path` is relative to `root` (default: the standard library). A job's data comes from a queue, so a path
+    that leads out of it is refused with ValueError. Raises OSError when the file cannot be read.
     """
     root = stdlib_root() if root is None else root
     file = (root / path).resolve()
