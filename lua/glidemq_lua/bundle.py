@@ -7,8 +7,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 LIBRARY_NAME = "glidemq_py"
-# Grows by one with every change of behaviour. A client replaces an older library and leaves a newer one alone,
-# so every version must go on serving the calls of the one before it (rolling deploys).
+# Grows by one with every change of behaviour. A client replaces an older library and leaves a newer one
+# alone, so every version must go on serving the calls of the one before it (rolling deploys).
 LIBRARY_VERSION = 1
 
 # A structure file is one table, a local of the library, seen by the files after it: dependencies come first.
@@ -21,14 +21,26 @@ STRUCTURES = (
     "job/states",
     "job/record",
     "job/lease",
+    "job/retry",
     "queue/events",
     "queue/metrics",
     "queue/retention",
     "queue/ready",
-    "queue/delayed",
     "queue/active",
     "queue/limits",
-    "job/retry",
+    "queue/settlement",
+    "queue/giving_back",
+    "job/ending",
+    "job/stall",
+    "queue/groups",
+    "queue/delayed",
+    "queue/promotion",
+    "queue/intake",
+    "flow/dependencies",
+    "job/view",
+    "queue/entries",
+    "queue/listing",
+    "queue/membership",
 )
 
 
@@ -51,8 +63,8 @@ def source_of(stem: str) -> str:
 def library_source() -> str:
     """The whole library as one text, the same for the same sources.
 
-    A command file is wrapped in a block of its own: Lua allows 200 locals in one chunk, and only structures need
-    to be seen by other files.
+    A command file is wrapped in a block of its own: Lua allows 200 locals in one chunk, and only structures
+    need to be seen by other files.
     """
     parts = [f"#!lua name={LIBRARY_NAME}\n", f"local LIBRARY_VERSION = {LIBRARY_VERSION}\n"]
     parts += [f"\n-- ==== {stem}.lua\n{source_of(stem)}" for stem in STRUCTURES]

@@ -27,13 +27,13 @@ def unpack(raw: bytes) -> Any:
 class Command(ABC, Generic[R]):
     """One call of one server function: what to send, and how to read what comes back.
 
-    Built by the client or the runtime, executed only by a `connection`, which may sit in this process or at the
-    other end of a ring.
+    Built by the client or the runtime, executed only by a `connection`, which may sit in this process or at
+    the other end of a ring.
     """
 
     function: ClassVar[str]
-    # True when executing the same call twice has the effect of executing it once, so that a connection may repeat
-    # it after a lost reply.
+    # True when executing the same call twice has the effect of executing it once, so that a connection may
+    # repeat it after a lost reply.
     replayable: ClassVar[bool] = False
 
     __slots__ = ("queue_key",)

@@ -33,20 +33,18 @@ function Delayed.due(keys, class, now, limit)
   return redis.call("ZRANGE", keys.scheduled, first, first + now, "BYSCORE", "LIMIT", 0, limit)
 end
 
--- The earliest due time over the first `max_classes` classes, or -1. Only prioritized jobs and retries of such
--- jobs have a class above 0, so there are few.
-function Delayed.next_due(keys, max_classes)
-  local earliest = -1
-  local cursor = 0
-  for _ = 1, max_classes do
-    local id, class, due = Delayed.head(keys, cursor)
-    if not id then
-      break
-    end
-    if earliest < 0 or due < earliest then
-      earliest = due
-    end
-    cursor = (class + 1) * SHIFT
-  end
-  return earliest
+-- The due time of a class's first member after `now`, or nil.
+function Delayed.next_in_class(keys, class, now)
+  local _, head_class, due = Delayed.head(keys, class * SHIFT + now + 1)
+  return head_class == class and due or nil
+end
+
+-- Where to look for the class after this one.
+function Delayed.after_class(class)
+  return (class + 1) * SHIFT
+end
+
+-- The number of jobs with a priority.
+function Delayed.prioritized(keys)
+  return redis.call("ZCOUNT", keys.scheduled, SHIFT, "+inf")
 end

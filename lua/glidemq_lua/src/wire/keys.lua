@@ -36,6 +36,7 @@ local SUFFIX = {
   bell = ":x-py:bell", -- stream: wakes a blocked reader when a list or an earlier due time was written
   cells = ":x-py:cells", -- zset, all scores 0: the cells that may have a key below
   active_of = ":x-py:active:", -- + cell; zset by lastActive: the list-sourced active jobs of a cell
+  workers = ":x-py:workers", -- zset by expiry ms: the consumers of this library that are alive
   add_reply = ":x-py:add:", -- + call id; string with a TTL: the remembered reply of an add
 }
 

@@ -1,0 +1,37 @@
+-- extend_leases: the heartbeat of jobs in hand. It renews what the caller holds and never takes anything.
+-- Moves:  nothing
+-- Keys:   job, x-py:active
+-- Args:   rows [[id, token, processed_on]]
+-- Reply:  ["ok", now_ms, [code]]; 1 extended, 7 extended but revoked, 2 the outcome is recorded already
+-- Errors: bad_argument; per row gone, lease_lost
+-- Events: none
+
+local function extend(keys, now, row)
+  local id, token, processed_on = row[1], row[2], row[3]
+  local job = keys.job .. id
+  local values = redis.pcall("HMGET", job, "state", Lease.RUN, "processedOn", "revoked", "x-py:cell")
+  local refusal = values.err and Replies.GONE
+    or Lease.refusal(values[1], values[2], values[3], token, processed_on)
+  if refusal then
+    return refusal
+  end
+  redis.call("HSET", job, "lastActive", now)
+  if values[5] then
+    Active.touch(keys, values[5], id, now)
+  end
+  return values[4] == "1" and Replies.REVOKED or Replies.ACCEPTED
+end
+
+local ROW = { "string", "string", "number" }
+
+Library.command("extend_leases", { "allow-oom" }, { rows = "table" }, function(keys, args, now)
+  local fault = Arguments.row_fault(args.rows, ROW)
+  if fault then
+    return Replies.bad_argument(fault)
+  end
+  local outcomes = {}
+  for number, row in ipairs(args.rows) do
+    outcomes[number] = extend(keys, now, row)
+  end
+  return Replies.pack("ok", now, outcomes)
+end)

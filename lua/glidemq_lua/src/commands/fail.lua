@@ -1,0 +1,89 @@
+-- fail: runs that failed - another try later, or the end.
+-- Moves:  active -> delayed (retry), waiting (retry without delay), failed
+-- Keys:   job, stream, scheduled, lifo, list-active, failed, events, metrics, bell, x-py:active; those of removed jobs
+-- Args:   rows [[id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain]], events, metrics
+-- Reply:  ["ok", now_ms, [[code, attempts_made]], next_due_ms]; -1: no retry was scheduled by this call
+-- Errors: bad_argument; per row already, gone, lease_lost
+-- Events: retrying, promoted, failed
+
+local function retry_at_once(settlement, id, name, lifo)
+  local keys = settlement.keys
+  redis.call("HSET", keys.job .. id, "state", "waiting")
+  if lifo == "1" then
+    redis.call("RPUSH", keys.lifo, id)
+    settlement.rings = true
+  else
+    Ready.append(keys, id, name)
+  end
+  settlement:event("promoted", id)
+end
+
+-- Returns the due time if the retry was scheduled.
+local function retry(settlement, id, reason, delay_ms, attempts_made, fields)
+  local keys, now = settlement.keys, settlement.now
+  local job = keys.job .. id
+  if Retry.has_fallbacks(fields.opts) then
+    redis.call("HINCRBY", job, "fallbackIndex", 1)
+  end
+  settlement:event("retrying", id, "failedReason", reason, "attemptsMade", attempts_made, "delay", delay_ms)
+  -- A prioritized job keeps its place in the order of priorities even without a delay: step promotes it.
+  if delay_ms <= 0 and fields.priority == 0 then
+    retry_at_once(settlement, id, fields.name, fields.lifo)
+    return nil
+  end
+  redis.call("HSET", job, "state", "delayed")
+  Delayed.add(keys, id, fields.priority, now + delay_ms)
+  return now + delay_ms
+end
+
+local function fail(settlement, row)
+  local id, token, processed_on, entry_id, reason, max_attempts, delay_ms, policy = unpack(row, 1, 8)
+  local keys, now = settlement.keys, settlement.now
+  local job = keys.job .. id
+  local values = redis.pcall(
+    "HMGET", job, "state", Lease.RUN, "processedOn", "priority", "lifo", "opts", "name", "x-py:cell", "attemptsMade"
+  )
+  local refusal = values.err and Replies.GONE
+    or Lease.refusal(values[1], values[2], values[3], token, processed_on)
+  if refusal then
+    if refusal == Replies.GONE then
+      settlement:leave(id, entry_id)
+    end
+    return { refusal, tonumber(values[9]) or 0 }
+  end
+  settlement:leave(id, entry_id, values[8])
+  local attempts_made = redis.call("HINCRBY", job, "attemptsMade", 1)
+  if not Retry.is_left(max_attempts, attempts_made) then
+    Ending.fail(
+      settlement, id, reason, processed_on, policy, "processedOn", now, Lease.RUN, Lease.spent(token)
+    )
+    return { Replies.FAILED, attempts_made }
+  end
+  redis.call("HSET", job, "failedReason", reason, "processedOn", now, Lease.RUN, Lease.spent(token))
+  local fields = { priority = tonumber(values[4]) or 0, lifo = values[5], opts = values[6], name = values[7] }
+  local due = retry(settlement, id, reason, delay_ms, attempts_made, fields)
+  return { Replies.RETRYING, attempts_made }, due
+end
+
+local ROW = { "string", "string", "number", "string", "string", "number", "number", "any" }
+
+Library.command("fail", { "allow-oom" }, { rows = "table" }, function(keys, args, now)
+  local fault = Arguments.row_fault(args.rows, ROW)
+  if fault then
+    return Replies.bad_argument(fault)
+  end
+  local settlement = Settlement.open(keys, now, args)
+  local outcomes, next_due = {}, -1
+  for number, row in ipairs(args.rows) do
+    local outcome, due = fail(settlement, row)
+    outcomes[number] = outcome
+    if due and (next_due < 0 or due < next_due) then
+      next_due = due
+    end
+  end
+  settlement:close()
+  if settlement.rings then
+    Ready.ring(keys)
+  end
+  return Replies.pack("ok", now, outcomes, next_due)
+end)

@@ -1,0 +1,24 @@
+-- promote_due: make due jobs ready, and tell when to come back.
+-- Moves:  delayed, prioritized -> waiting; delayed, prioritized -> failed (expired)
+-- Keys:   scheduled, job, stream, priority, lifo, failed, events, metrics, bell
+-- Args:   limit, prioritized_limit, events
+-- Reply:  ["ok", promoted, expired, next_due_ms]; -1: nothing scheduled; not after now: call again
+-- Errors: bad_argument
+-- Events: promoted, expired
+
+-- All priorities there are, and the class without one.
+local MAX_CLASSES = 2049
+local MOST = 1000
+
+local SPEC = { limit = "number", prioritized_limit = "number" }
+
+Library.command("promote_due", { "allow-oom" }, SPEC, function(keys, args, now)
+  local settlement = Settlement.open(keys, now, args)
+  local limit, prioritized_limit = math.min(args.limit, MOST), math.min(args.prioritized_limit, MOST)
+  local result = Promotion.run(settlement, limit, prioritized_limit, MAX_CLASSES)
+  settlement:close()
+  if result.wrote_list then
+    Ready.ring(keys)
+  end
+  return Replies.pack("ok", result.promoted, result.expired, result.next_due)
+end)

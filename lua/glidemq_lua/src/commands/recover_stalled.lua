@@ -1,0 +1,139 @@
+-- recover_stalled: take jobs from hosts that stopped renewing their leases. Live jobs are looked at, never touched.
+-- Moves:  active -> waiting; active -> failed (stalled too often, or expired)
+-- Keys:   stream, job, priority, lifo, list-active, failed, events, metrics, bell, x-py:active, x-py:cells
+-- Args:   consumer, cell, stalled_ms, lock_ms, max_stalled, limit, cursor ("" at first), events, metrics
+-- Reply:  ["ok", now_ms, [[id, what]], next_cursor, shortest_live_lock_ms]
+--         what: stalled, failed, expired, returned (delivered but never started: uncharged), dropped
+--         next_cursor: "" when everything has been looked at; shortest lock: -1 when no live job was seen
+-- Errors: bad_argument
+-- Events: stalled, failed, expired
+
+-- Cursors: "" or an entry id for the stream; "list:<offset>:<cell>" for the list-sourced jobs of a cell.
+local FROM_LISTS = "list:"
+
+local function note_live(found, lock_ms)
+  if found.shortest < 0 or lock_ms < found.shortest then
+    found.shortest = lock_ms
+  end
+end
+
+local function stall_entry(settlement, back, args, entry_id, id, idle_ms, found)
+  local keys = settlement.keys
+  local verdict, values, lock_ms = Stall.judge(keys, id, settlement.now, idle_ms, args)
+  if verdict == "alive" then
+    note_live(found, lock_ms)
+    return
+  elseif verdict == "echo" then
+    settlement:leave(id, entry_id)
+    found.list[#found.list + 1] = { id, "dropped" }
+    return
+  end
+  local job = { lifo = Stall.lifo(values), name = Stall.name(values) }
+  local what = "returned"
+  if verdict == "dead" then
+    what = Stall.strike(settlement, id, values, args.max_stalled)
+  end
+  if what == "stalled" or what == "returned" then
+    back:add(id, entry_id, Lease.taken(Stall.run(values)), job, what == "stalled")
+  else
+    settlement:leave(id, entry_id)
+  end
+  found.list[#found.list + 1] = { id, what }
+end
+
+-- Pending entries of all hosts, a page at a time; returns the last one of a full page.
+local function from_stream(settlement, back, args, found)
+  local keys = settlement.keys
+  local after = args.cursor == "" and "-" or "(" .. args.cursor
+  local idle_ms = Stall.look_after(args)
+  local page = redis.pcall("XPENDING", keys.stream, Ready.GROUP, "IDLE", idle_ms, after, "+", args.limit)
+  if page.err then
+    return nil
+  end
+  for _, pending in ipairs(page) do
+    local entry_id, owner = pending[1], pending[2]
+    if owner ~= Ready.RETURNED then
+      local entry = redis.call("XRANGE", keys.stream, entry_id, entry_id)[1]
+      local id = entry and Ready.job_id(entry[2])
+      if id then
+        stall_entry(settlement, back, args, entry_id, id, pending[3], found)
+      else
+        settlement:leave(nil, entry_id)
+      end
+    end
+  end
+  return #page == args.limit and page[#page][1] or nil
+end
+
+local function stall_listed(settlement, back, args, cell, id, found)
+  local verdict, values, lock_ms = Stall.judge(settlement.keys, id, settlement.now, nil, args)
+  if verdict == "alive" and values[1] == "active" then
+    note_live(found, lock_ms)
+    return true
+  end
+  local what = "dropped"
+  if verdict == "dead" then
+    what = Stall.strike(settlement, id, values, args.max_stalled)
+  end
+  if what == "stalled" then
+    local job = { lifo = Stall.lifo(values), name = Stall.name(values), cell = cell }
+    back:add(id, "", Lease.taken(Stall.run(values)), job, false)
+  else
+    settlement:leave(id, "", cell)
+  end
+  found.list[#found.list + 1] = { id, what }
+  return false
+end
+
+-- List-sourced jobs of one cell after another; live ones are stepped over by the offset.
+local function from_lists(settlement, back, args, cursor, found)
+  local keys = settlement.keys
+  local offset, cell = string.match(cursor, "^list:(%d+):(.*)$")
+  offset = tonumber(offset) or 0
+  if not cell or cell == "" then
+    cell = redis.call("ZRANGE", keys.cells, 0, 0)[1]
+  end
+  if not cell then
+    return ""
+  end
+  local oldest = settlement.now - Stall.look_after(args)
+  local active = keys.active_of .. cell
+  local ids = redis.call("ZRANGE", active, "-inf", oldest, "BYSCORE", "LIMIT", offset, args.limit)
+  for _, id in ipairs(ids) do
+    if stall_listed(settlement, back, args, cell, id, found) then
+      offset = offset + 1
+    end
+  end
+  if #ids == args.limit then
+    return FROM_LISTS .. offset .. ":" .. cell
+  end
+  local following = redis.call("ZRANGE", keys.cells, "(" .. cell, "+", "BYLEX", "LIMIT", 0, 1)[1]
+  if redis.call("EXISTS", active) == 0 then
+    redis.call("ZREM", keys.cells, cell)
+  end
+  return following and FROM_LISTS .. "0:" .. following or ""
+end
+
+local SPEC = {
+  consumer = "string", cell = "string", stalled_ms = "number", lock_ms = "number", max_stalled = "number",
+  limit = "number", cursor = "string",
+}
+
+Library.command("recover_stalled", { "allow-oom" }, SPEC, function(keys, args, now)
+  args.limit = math.max(1, math.min(args.limit, 1000))
+  local settlement = Settlement.open(keys, now, args)
+  local back = GivingBack.open(settlement)
+  local found = { list = {}, shortest = -1 }
+  local next_cursor
+  if string.sub(args.cursor, 1, #FROM_LISTS) == FROM_LISTS then
+    next_cursor = from_lists(settlement, back, args, args.cursor, found)
+  else
+    next_cursor = from_stream(settlement, back, args, found) or FROM_LISTS .. "0:"
+    if next_cursor == FROM_LISTS .. "0:" and redis.call("EXISTS", keys.cells) == 0 then
+      next_cursor = ""
+    end
+  end
+  settlement:close()
+  back:close()
+  return Replies.pack("ok", now, found.list, next_cursor, found.shortest)
+end)

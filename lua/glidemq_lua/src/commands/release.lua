@@ -1,0 +1,66 @@
+-- release: give jobs back that never started, or whose process crashed. No attempt is charged.
+-- Moves:  active -> waiting; active -> failed (crashed too often)
+-- Keys:   job, stream, priority, lifo, list-active, failed, events, metrics, bell, x-py:active
+-- Args:   consumer, rows [[id, token, processed_on, entry_id, crash]], max_crashes, tail, events, metrics
+--         crash: false (never started), true (suspect: started in a process that died with several jobs), or the
+--         name of the signal that killed the process while only this job ran
+-- Reply:  ["ok", now_ms, [code]]
+-- Errors: bad_argument; per row already, gone, lease_lost
+-- Events: failed
+
+local function reason_of(signal, crashes)
+  return "worker process killed by " .. signal .. " " .. crashes .. (crashes == 1 and " time" or " times")
+end
+
+-- Counts a crash and returns the number so far, or nil for a job that caused none. The field alone, even at 0,
+-- makes a job run with no other beside it.
+local function count_crash(job, crash)
+  if crash == true then
+    redis.call("HSETNX", job, "x-py:crashes", 0)
+  elseif crash then
+    return redis.call("HINCRBY", job, "x-py:crashes", 1)
+  end
+  return nil
+end
+
+local function release(settlement, back, args, row)
+  local id, token, processed_on, entry_id, crash = row[1], row[2], row[3], row[4], row[5]
+  local job = settlement.keys.job .. id
+  local values = redis.pcall("HMGET", job, "state", Lease.RUN, "processedOn", "lifo", "name", "x-py:cell", "opts")
+  local refusal = values.err and Replies.GONE
+    or Lease.refusal(values[1], values[2], values[3], token, processed_on)
+  if refusal then
+    if refusal == Replies.GONE then
+      settlement:leave(id, entry_id)
+    end
+    return refusal
+  end
+  local crashes = count_crash(job, crash)
+  if crashes and crashes >= args.max_crashes then
+    settlement:leave(id, entry_id, values[6])
+    local policy = Retention.of_options(values[7], "removeOnFail")
+    Ending.fail(settlement, id, reason_of(crash, crashes), processed_on, policy, Lease.RUN, Lease.spent(token))
+    return Replies.FAILED
+  end
+  back:add(id, entry_id, Lease.spent(token), { lifo = values[4], name = values[5], cell = values[6] }, args.tail)
+  return Replies.ACCEPTED
+end
+
+local SPEC = { consumer = "string", rows = "table", max_crashes = "number" }
+local ROW = { "string", "string", "number", "string", "any" }
+
+Library.command("release", { "allow-oom" }, SPEC, function(keys, args, now)
+  local fault = Arguments.row_fault(args.rows, ROW)
+  if fault then
+    return Replies.bad_argument(fault)
+  end
+  local settlement = Settlement.open(keys, now, args)
+  local back = GivingBack.open(settlement)
+  local outcomes = {}
+  for number, row in ipairs(args.rows) do
+    outcomes[number] = release(settlement, back, args, row)
+  end
+  settlement:close()
+  back:close()
+  return Replies.pack("ok", now, outcomes)
+end)

@@ -1,0 +1,224 @@
+-- step: one cycle of a queue - record what has completed, and start what comes next.
+-- Moves:  active -> completed; waiting -> active; delayed, prioritized -> waiting; waiting -> failed (expired,
+--         revoked, malformed); waiting-children -> waiting (a parent's last child completed)
+-- Keys:   job, stream, bell, scheduled, priority, lifo, list-active, completed, failed, events, metrics, meta,
+--         x-py:active, x-py:cells; log, jstream, signals, deps, parents of removed jobs
+-- Args:   consumer, cell, run, complete [[id, token, processed_on, entry_id, returnvalue, retain]], slots, ahead,
+--         claimed [[entry_id, id]], events, metrics, max_bytes
+-- Reply:  ["ok", now_ms, [code], [[blob, id, token, entry_id, name, opts, processed_on, flags]],
+--         [paused, next_due_ms, more, expired, quarantined]]
+-- Errors: bad_argument; per row already, gone, lease_lost
+-- Events: completed, promoted, expired, failed, active (of a woken parent)
+
+-- Reads that yield nothing but ids to drop are repeated this often, then left to the next step.
+local ROUNDS = 4
+-- Priority classes looked at per step; promote_due looks at all of them.
+local MAX_CLASSES = 128
+
+local function complete(settlement, args, row)
+  local id, token, processed_on, entry_id = row[1], row[2], row[3], row[4]
+  local keys, now = settlement.keys, settlement.now
+  local job = keys.job .. id
+  local fields = redis.pcall(
+    "HMGET", job, "state", Lease.RUN, "processedOn", "parentId", "parentQueue", "parentIds"
+  )
+  local refusal = fields.err and Replies.GONE
+    or Lease.refusal(fields[1], fields[2], fields[3], token, processed_on)
+  if refusal then
+    if refusal == Replies.GONE then
+      settlement:leave(id, entry_id, args.cell)
+    end
+    return refusal
+  end
+  settlement:leave(id, entry_id, args.cell)
+  redis.call(
+    "HSET", job, "state", "completed", "returnvalue", row[5], "finishedOn", now, Lease.RUN, Lease.spent(token)
+  )
+  settlement:event("completed", id, "returnvalue", row[5])
+  settlement:complete(id, math.max(now - processed_on, 0), row[6])
+  if fields[4] or fields[6] then
+    Dependencies.completed(settlement, id, fields[4], fields[5], fields[6])
+  end
+  return Replies.ACCEPTED
+end
+
+-- Entries that a blocking reader claimed and that still belong to a waiting job.
+local function verify_claimed(settlement, args)
+  local verified = {}
+  for _, claim in ipairs(args.claimed) do
+    local entry_id, id = claim[1], claim[2]
+    local state = redis.pcall("HGET", settlement.keys.job .. id, "state")
+    -- An active job is the echo of a call whose reply was lost: recover_orphans decides about it.
+    if state ~= "active" and #Ready.claim(settlement.keys, args.consumer, { entry_id }) == 1 then
+      verified[#verified + 1] = { entry_id, id }
+    end
+  end
+  return verified
+end
+
+local function take_claimed(intake, claimed, held)
+  for _, claim in ipairs(claimed) do
+    local entry_id, id = claim[1], claim[2]
+    local result = intake:offer(id, entry_id)
+    if result == Intake.HELD then
+      held[#held + 1] = entry_id
+    elseif result == Intake.DROPPED then
+      intake.settlement:leave(id, entry_id)
+    end
+  end
+end
+
+-- Jobs given back earlier, in their old order; those started now change hands.
+local function take_returned(intake, consumer)
+  local keys = intake.settlement.keys
+  local started = {}
+  local wants = intake:wants()
+  if wants <= 0 then
+    return false
+  end
+  local entries = Ready.read_pending(keys, Ready.RETURNED, wants, "0")
+  for _, entry in ipairs(entries) do
+    local id = Ready.job_id(entry[2])
+    local result = id and intake:offer(id, entry[1]) or Intake.DROPPED
+    if result == Intake.STARTED then
+      started[#started + 1] = entry[1]
+    elseif result ~= Intake.HELD then
+      intake.settlement:leave(id, entry[1])
+    end
+  end
+  if #started > 0 then
+    Ready.claim(keys, consumer, started)
+  end
+  return #entries == wants
+end
+
+local function take_list(intake, list)
+  local keys = intake.settlement.keys
+  for _ = 1, ROUNDS do
+    local wants = intake:wants()
+    if wants <= 0 then
+      return
+    end
+    local ids = redis.call("RPOP", list, wants) or {}
+    local started, held = {}, {}
+    for _, id in ipairs(ids) do
+      local result = intake:offer(id, "")
+      if result == Intake.STARTED then
+        started[#started + 1] = id
+      elseif result == Intake.HELD then
+        held[#held + 1] = id
+      end
+    end
+    Active.enter(keys, intake.cell, started, intake.settlement.now)
+    Ready.push_back(keys, list, held)
+    if #ids < wants or #held > 0 then
+      return
+    end
+  end
+end
+
+-- Returns true when the stream may hold more.
+local function take_stream(intake, consumer, held)
+  local keys = intake.settlement.keys
+  for _ = 1, ROUNDS do
+    local wants = intake:wants()
+    if wants <= 0 then
+      return true
+    end
+    local entries = Ready.read_new(keys, consumer, wants)
+    for _, entry in ipairs(entries) do
+      local id = Ready.job_id(entry[2])
+      local result = id and intake:offer(id, entry[1]) or Intake.DROPPED
+      if not id then
+        intake.quarantined = intake.quarantined + 1
+      end
+      if result == Intake.HELD then
+        held[#held + 1] = entry[1]
+      elseif result ~= Intake.STARTED then
+        intake.settlement:leave(id, entry[1])
+      end
+    end
+    if #entries < wants then
+      return false
+    end
+  end
+  return true
+end
+
+-- Prioritized jobs move to their list only as far as there are slots for them: whatever is more urgent and comes
+-- later still goes first.
+local function promote(settlement, wants)
+  local prioritized = 0
+  if wants > 0 then
+    prioritized = math.max(wants - redis.call("LLEN", settlement.keys.priority), 0)
+  end
+  return Promotion.run(settlement, wants, prioritized, MAX_CLASSES)
+end
+
+-- Everything that may start, most urgent first. Returns the promotion's result and whether work was left behind.
+local function take_all(intake, args, claimed)
+  local settlement = intake.settlement
+  local keys = settlement.keys
+  local held = {}
+  take_claimed(intake, claimed, held)
+  local more = take_returned(intake, args.consumer)
+  local promotion = promote(settlement, intake:wants())
+  take_list(intake, keys.priority)
+  take_list(intake, keys.lifo)
+  more = take_stream(intake, args.consumer, held) or more or intake.held_any or promotion.left
+  Ready.give_back(keys, held)
+  return promotion, more
+end
+
+local function ring_for_lists(keys)
+  if redis.call("LLEN", keys.priority) > 0 or redis.call("LLEN", keys.lifo) > 0 then
+    Ready.ring(keys)
+  end
+end
+
+local SPEC = {
+  consumer = "string", cell = "string", run = "string", complete = "table", slots = "number", ahead = "number",
+  claimed = "table", max_bytes = "number",
+}
+local ROW = { "string", "string", "number", "string", "string", "any" }
+
+Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
+  local fault = Arguments.row_fault(args.complete, ROW)
+  if fault then
+    return Replies.bad_argument(fault)
+  end
+  local settlement = Settlement.open(keys, now, args)
+  local outcomes = {}
+  for number, row in ipairs(args.complete) do
+    outcomes[number] = complete(settlement, args, row)
+  end
+  settlement:close()
+
+  local paused, concurrency = Limits.read(keys)
+  local slots, ahead = args.slots, args.ahead
+  local intake = Intake.open(settlement, args, slots, ahead)
+  local claimed = verify_claimed(settlement, args)
+  if concurrency then
+    -- Work ahead of free slots would take places from hosts that could start it.
+    intake.places = math.min(slots, Limits.free(keys, concurrency, #claimed))
+  end
+  local more = false
+  local promotion
+  if not paused and (slots + ahead > 0 or #claimed > 0) then
+    promotion, more = take_all(intake, args, claimed)
+    Ready.silence(keys, args.consumer)
+    if more then
+      ring_for_lists(keys)
+    end
+  else
+    intake.places = 0
+    local held = {}
+    take_claimed(intake, claimed, held)
+    Ready.give_back(keys, held)
+    promotion = promote(settlement, 0)
+  end
+  settlement:close()
+  local expired = intake.expired + promotion.expired
+  local hints = { paused and 1 or 0, promotion.next_due, more and 1 or 0, expired, intake.quarantined }
+  return Replies.pack("ok", now, outcomes, intake.activations, hints)
+end)

@@ -1,0 +1,78 @@
+-- Stall: is a job in hand still alive, and what happens to one that is not.
+local Stall = {}
+
+local SHORTEST_LOCK, LONGEST_LOCK = 1000, 86400000
+
+-- Fields that Stall.judge reads.
+local FIELDS = { "state", "id", "name", "lastActive", "opts", "lifo", Lease.RUN, "expireAt", "processedOn" }
+local STATE, ID, NAME, LAST_ACTIVE, OPTS, LIFO, RUN, EXPIRE_AT, PROCESSED_ON = 1, 2, 3, 4, 5, 6, 7, 8, 9
+
+-- The job's own lock duration if it has a valid one, else the worker's, else the interval.
+local function lock_of(opts, limits)
+  if opts and string.find(opts, '"lockDuration"', 1, true) then
+    local ok, decoded = pcall(cjson.decode, opts)
+    local own = ok and type(decoded) == "table" and tonumber(decoded.lockDuration)
+    if own and own >= SHORTEST_LOCK and own <= LONGEST_LOCK then
+      return own
+    end
+  end
+  return limits.lock_ms > 0 and limits.lock_ms or limits.stalled_ms
+end
+
+-- A job that nobody has heard of for this long may be dead; younger ones are not looked at.
+function Stall.look_after(limits)
+  return math.min(SHORTEST_LOCK, limits.stalled_ms, limits.lock_ms > 0 and limits.lock_ms or SHORTEST_LOCK)
+end
+
+-- The verdict on a job in hand, its fields and its lock:
+--   "alive"; "unstarted" (delivered, but its host has not started it); "dead"; "echo" (nothing to run: the job is
+--   gone, finished, or lives elsewhere)
+-- `idle_ms` counts since delivery, for jobs without a heartbeat; nil for list jobs, which always have one.
+function Stall.judge(keys, id, now, idle_ms, limits)
+  local values = redis.pcall("HMGET", keys.job .. id, unpack(FIELDS))
+  if values.err or not (values[ID] or values[NAME]) then
+    return "echo"
+  end
+  local state = values[STATE]
+  if state ~= "active" and state ~= "waiting" then
+    return "echo", values
+  end
+  local lock_ms = lock_of(values[OPTS], limits)
+  local heard = tonumber(values[LAST_ACTIVE])
+  if heard and now - heard < lock_ms then
+    return "alive", values, lock_ms
+  end
+  if not heard and idle_ms and idle_ms < limits.stalled_ms then
+    return "alive", values, lock_ms
+  end
+  return state == "active" and "dead" or "unstarted", values, lock_ms
+end
+
+-- Counts the stall. Returns "failed", "expired", or "stalled" when the job waits again, which the caller arranges.
+function Stall.strike(settlement, id, values, max_stalled)
+  local job = settlement.keys.job .. id
+  local run = Lease.taken(values[RUN])
+  if Record.is_expired(values[EXPIRE_AT], settlement.now) then
+    redis.call("HSET", job, Lease.RUN, run)
+    Ending.expire(settlement, id)
+    return "expired"
+  end
+  if redis.call("HINCRBY", job, "stalledCount", 1) > max_stalled then
+    Ending.fail(settlement, id, Ending.STALLED, values[PROCESSED_ON], false, Lease.RUN, run)
+    return "failed"
+  end
+  settlement:event("stalled", id)
+  return "stalled"
+end
+
+function Stall.name(values)
+  return values[NAME]
+end
+
+function Stall.lifo(values)
+  return values[LIFO]
+end
+
+function Stall.run(values)
+  return values[RUN]
+end

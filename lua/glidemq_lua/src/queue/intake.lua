@@ -1,0 +1,129 @@
+-- Intake: turns ready job ids into activations, within what one step may take.
+local Intake = {}
+Intake.__index = Intake
+
+local MOST = 1000 -- jobs in one reply, whatever was asked for
+
+-- What became of an offered id.
+Intake.STARTED = "started"
+Intake.DROPPED = "dropped" -- its entry or list element is of no use to anybody
+Intake.HELD = "held" -- it may start later and must go back where it came from
+Intake.KEPT = "kept" -- it is running already and is left alone
+
+-- `slots` jobs of any kind may start, and `ahead` more that no limit applies to.
+function Intake.open(settlement, args, slots, ahead)
+  return setmetatable({
+    settlement = settlement,
+    run = args.run,
+    cell = args.cell,
+    max_bytes = args.max_bytes,
+    slots = slots,
+    places = math.min(slots + ahead, MOST),
+    constrained = 0,
+    bytes = 0,
+    activations = {},
+    expired = 0,
+    quarantined = 0,
+    held_any = false,
+  }, Intake)
+end
+
+function Intake:wants()
+  if self.bytes >= self.max_bytes then
+    return 0
+  end
+  return self.places - #self.activations
+end
+
+local function hold(self)
+  self.held_any = true
+  return Intake.HELD
+end
+
+local function start(self, id, values, entry_id)
+  local now = self.settlement.now
+  local number = #self.activations + 1
+  local token = self.run .. "." .. number
+  local job = self.settlement.keys.job .. id
+  if entry_id ~= "" then
+    redis.call("HSET", job, "state", "active", "processedOn", now, "lastActive", now, Lease.RUN, token)
+  else
+    redis.call(
+      "HSET", job, "state", "active", "processedOn", now, "lastActive", now, Lease.RUN, token,
+      "x-py:cell", self.cell
+    )
+  end
+  self.activations[number] = Record.activation(values, now, token, entry_id)
+end
+
+-- A state other than `waiting`: the id is an echo of a job that lives elsewhere - unless the state was written late.
+local function is_echo(self, id, state)
+  if state == "delayed" or state == "prioritized" then
+    -- Node sets these after the sorted set, in calls that may be overtaken: the set is the truth.
+    return redis.call("ZSCORE", self.settlement.keys.scheduled, id) ~= false
+  end
+  return true
+end
+
+-- The job's record if it may start now; else nil and what becomes of the id.
+local function judge(self, id)
+  local settlement = self.settlement
+  local values, wrong_type = Record.read(settlement.keys, id)
+  if not values then
+    self.quarantined = self.quarantined + (wrong_type and 1 or 0)
+    return nil, Intake.DROPPED
+  end
+  local state = values[Record.STATE]
+  if state == "active" then
+    return nil, Intake.KEPT
+  end
+  if state and state ~= "waiting" and is_echo(self, id, state) then
+    return nil, Intake.DROPPED
+  end
+  local fault = Record.fault(values, id)
+  if fault then
+    Ending.quarantine(settlement, id, fault)
+    self.quarantined = self.quarantined + 1
+    return nil, Intake.DROPPED
+  end
+  if values[Record.REVOKED] == "1" then
+    redis.call("HINCRBY", settlement.keys.job .. id, "attemptsMade", 1)
+    Ending.fail(settlement, id, Ending.REVOKED, false, false)
+    return nil, Intake.DROPPED
+  end
+  if Record.is_expired(values[Record.EXPIRE_AT], settlement.now) then
+    Ending.expire(settlement, id)
+    self.expired = self.expired + 1
+    return nil, Intake.DROPPED
+  end
+  return values
+end
+
+-- `entry_id` is "" for a list job.
+function Intake:offer(id, entry_id)
+  if self:wants() <= 0 then
+    return hold(self)
+  end
+  local values, instead = judge(self, id)
+  if not values then
+    return instead
+  end
+  local constrained = Record.is_constrained(values)
+  if constrained and self.constrained >= self.slots then
+    return hold(self)
+  end
+  local bytes = Record.bytes(values)
+  if #self.activations > 0 and self.bytes + bytes > self.max_bytes then
+    self.bytes = self.max_bytes
+    return hold(self)
+  end
+  if not Groups.admit(self.settlement, id, values) then
+    return Intake.DROPPED
+  end
+  start(self, id, values, entry_id)
+  self.bytes = self.bytes + bytes
+  if constrained then
+    self.constrained = self.constrained + 1
+  end
+  return Intake.STARTED
+end

@@ -1,0 +1,102 @@
+-- Promotion: due and prioritized jobs become ready. Classes are visited in ascending order, so urgent ones come out
+-- of the priority list first. Needs no leader: it is atomic, and whoever is first does it.
+local Promotion = {}
+
+local BATCH = 5000 -- unpack stops at 7,999
+
+-- A failed job may stand here: Node's manual retry sets the state after the score.
+local PROMOTED_FROM = { delayed = true, prioritized = true, failed = true }
+
+-- Broadcast retries are stored as `<id>||<subscription>`.
+local function split_member(member)
+  local id, subscription = string.match(member, "^(.-)||(.*)$")
+  return id or member, subscription
+end
+
+local function place(keys, id, class, name, lifo)
+  if lifo == "1" then
+    redis.call("RPUSH", keys.lifo, id)
+    return true
+  elseif class > 0 then
+    redis.call("LPUSH", keys.priority, id)
+    return true
+  end
+  Ready.append(keys, id, name)
+  return false
+end
+
+-- One member: "promoted", "expired" or "dropped", and whether a list was written.
+local function promote_member(settlement, member, class)
+  local keys = settlement.keys
+  local id, subscription = split_member(member)
+  local job = keys.job .. id
+  local fields = redis.pcall("HMGET", job, "state", "name", "lifo", "expireAt")
+  if fields.err or not fields[1] then
+    return "dropped", false
+  end
+  if subscription then
+    redis.call("XADD", keys.stream, "*", "jobId", id, "name", fields[2] or "", "retryGroup", subscription)
+    redis.call("HSET", job, "state", "waiting")
+    settlement:event("promoted", id)
+    return "promoted", false
+  end
+  if not PROMOTED_FROM[fields[1]] then
+    return "dropped", false
+  end
+  if Record.is_expired(fields[4], settlement.now) then
+    if fields[1] ~= "failed" then
+      Ending.expire(settlement, id)
+    end
+    return "expired", false
+  end
+  local to_list = place(keys, id, class, fields[2], fields[3])
+  redis.call("HSET", job, "state", "waiting")
+  settlement:event("promoted", id)
+  return "promoted", to_list
+end
+
+-- Promotes at most `limit` due members of class 0 and at most `prioritized_limit` of all others, looking at no more
+-- than `max_classes` classes. Returns a table:
+--   promoted, expired  numbers of jobs
+--   next_due           the earliest due time that still needs a promotion, or -1. Not after now only for class 0:
+--                      prioritized jobs wait for slots, not for the clock
+--   left               true when due work stays behind
+--   wrote_list         true when a list got a job
+function Promotion.run(settlement, limit, prioritized_limit, max_classes)
+  local keys, now = settlement.keys, settlement.now
+  local result = { promoted = 0, expired = 0, dropped = 0, next_due = -1, left = false, wrote_list = false }
+  local cursor = 0
+  for _ = 1, max_classes do
+    local id, class, due = Delayed.head(keys, cursor)
+    if not id then
+      break
+    end
+    if due <= now then
+      local room = math.min(class == 0 and limit or prioritized_limit, BATCH)
+      local taken = 0
+      if room > 0 then
+        local members = Delayed.due(keys, class, now, room)
+        taken = #members
+        redis.call("ZREM", keys.scheduled, unpack(members))
+        for _, member in ipairs(members) do
+          local outcome, to_list = promote_member(settlement, member, class)
+          result[outcome] = result[outcome] + 1
+          result.wrote_list = result.wrote_list or to_list
+        end
+        if class > 0 then
+          prioritized_limit = prioritized_limit - taken
+        end
+      end
+      local left = taken >= room and #Delayed.due(keys, class, now, 1) > 0
+      result.left = result.left or left
+      if not (left and class == 0) then
+        due = Delayed.next_in_class(keys, class, now)
+      end
+    end
+    if due and (result.next_due < 0 or due < result.next_due) then
+      result.next_due = due
+    end
+    cursor = Delayed.after_class(class)
+  end
+  return result
+end

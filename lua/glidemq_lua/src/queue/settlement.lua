@@ -1,0 +1,93 @@
+-- Settlement: the writes of one call that are not keyed by a job's hash - acknowledgements, finished sets, metrics,
+-- retention. They are gathered job by job and sent once per call, which is where batches save the server's time.
+local Settlement = {}
+Settlement.__index = Settlement
+
+local CHUNK = 3000 -- members per ZADD: two values each, and unpack stops at 7,999
+
+local function finished_set()
+  return { scored = {}, count = 0, duration_ms = 0, doomed = {}, policies = {} }
+end
+
+-- `args.events` and `args.metrics` default to true.
+function Settlement.open(keys, now, args)
+  return setmetatable({
+    keys = keys,
+    now = now,
+    events = args.events ~= false,
+    metrics = args.metrics ~= false,
+    acknowledged = {},
+    left = {},
+    completed = finished_set(),
+    failed = finished_set(),
+  }, Settlement)
+end
+
+function Settlement:event(event, id, ...)
+  if self.events then
+    Events.emit(self.keys, event, id, ...)
+  end
+end
+
+-- The job is not in anybody's hands any more: its entry goes, or its place among the list-sourced ones.
+function Settlement:leave(id, entry_id, cell)
+  if entry_id ~= "" then
+    self.acknowledged[#self.acknowledged + 1] = entry_id
+  elseif cell then
+    local ids = self.left[cell] or {}
+    ids[#ids + 1] = id
+    self.left[cell] = ids
+  end
+end
+
+local function add(set, id, now, duration_ms, policy)
+  set.count = set.count + 1
+  set.duration_ms = set.duration_ms + duration_ms
+  if policy == true then
+    set.doomed[#set.doomed + 1] = id
+    return
+  end
+  local size = #set.scored
+  set.scored[size + 1], set.scored[size + 2] = now, id
+  if policy then
+    local name = type(policy) == "table" and tostring(policy[1]) .. ":" .. tostring(policy[2]) or policy
+    set.policies[name] = policy
+  end
+end
+
+function Settlement:complete(id, duration_ms, policy)
+  add(self.completed, id, self.now, duration_ms, policy)
+end
+
+function Settlement:fail(id, duration_ms, policy)
+  add(self.failed, id, self.now, duration_ms, policy)
+end
+
+local function send(self, set, zset, metrics)
+  if set.count == 0 then
+    return
+  end
+  local size = #set.scored
+  for first = 1, size, 2 * CHUNK do
+    redis.call("ZADD", zset, unpack(set.scored, first, math.min(first + 2 * CHUNK - 1, size)))
+  end
+  if self.metrics then
+    Metrics.add(metrics, self.now, set.count, set.duration_ms)
+  end
+  Retention.unlink(self.keys, set.doomed)
+  for _, policy in pairs(set.policies) do
+    Retention.apply(self.keys, zset, policy, self.now)
+  end
+end
+
+function Settlement:close()
+  local keys = self.keys
+  Ready.drop(keys, self.acknowledged)
+  for cell, ids in pairs(self.left) do
+    Active.leave(keys, cell, ids)
+  end
+  send(self, self.completed, keys.completed, keys.metrics_completed)
+  send(self, self.failed, keys.failed, keys.metrics_failed)
+  self.acknowledged, self.left = {}, {}
+  self.completed, self.failed = finished_set(), finished_set()
+end
