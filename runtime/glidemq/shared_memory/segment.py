@@ -36,13 +36,13 @@ class Segment:
 
     __slots__ = (
         "__weakref__",
-        "_foreign",
         "_map",
         "_offset",
         "_owns_fd",
         "_views",
         "_writable",
         "fd",
+        "foreign",
         "size",
     )
 
@@ -54,7 +54,8 @@ class Segment:
         self._owns_fd = owns_fd
         self._map: mmap.mmap | None = None
         self._views: list[memoryview] = []
-        self._foreign = False
+        self.foreign = False
+        """True in a process forked from the one that attached: it must not use this object."""
         _live.add(self)
 
     @classmethod
@@ -103,11 +104,6 @@ class Segment:
             raise SharedMemoryError(f"descriptor {fd} holds {length} bytes, expected {offset + size}")
         register()
         return cls(fd, size, offset=offset, writable=writable, owns_fd=False)
-
-    @property
-    def foreign(self) -> bool:
-        """True in a process that was forked from the one that attached: it must not use this object."""
-        return self._foreign
 
     @property
     def buffer(self) -> mmap.mmap:
@@ -177,7 +173,7 @@ class Segment:
             raise SharedMemoryError(f"cannot free {length} bytes of shared memory: {os.strerror(code)}")
 
     def close(self) -> None:
-        """Release all views and the mapping, and the descriptor if this object created it; may be called twice."""
+        """Release all views and the mapping, and the descriptor if this object created it. Idempotent."""
         self._unmap()
         if self._owns_fd and self.fd >= 0:
             os.close(self.fd)
@@ -186,7 +182,7 @@ class Segment:
 
     def disown(self) -> None:
         """Refuse all use from now on; run in every forked child, for what its parent had attached."""
-        self._foreign = True
+        self.foreign = True
         self._owns_fd = False
         with contextlib.suppress(
             BufferError
@@ -194,7 +190,7 @@ class Segment:
             self._unmap()
 
     def _check_usable(self) -> None:
-        if self._foreign:
+        if self.foreign:
             raise SharedMemoryError(
                 "this shared memory belongs to the parent process; a forked process must attach for itself"
             )

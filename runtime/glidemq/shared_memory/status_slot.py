@@ -2,7 +2,8 @@
 
 One page. Words are 8 bytes; those of different writers lie 128 bytes (two cache lines) apart:
 
-    byte    0   supervisor's words   generation pid role control deadline_ns started_ns exit_status kill_reason
+    byte    0   supervisor's words   generation pid role control deadline_ns started_ns exit_status
+    kill_reason
           128   state                the process's own; the supervisor's while no process lives in the slot
           136   the process's words  beat_ns ready_ns jobs_done jobs_failed current_seq job_started_ns held
                                      connected
