@@ -1,0 +1,43 @@
+"""The processors that the benchmarks run, one app each, so that a supervisor starts only what is measured."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from glidemq import App, Job
+from glidemq_bench.spin import spin
+
+noop = App()
+noop_async = App()
+busy = App()
+started = App()
+started_async = App()
+
+
+@noop.processor("noop")
+def do_nothing(job: Job[Any, None]) -> None:
+    """The smallest job: what is measured is everything around it."""
+
+
+@noop_async.processor("noop", concurrency=50)
+async def do_nothing_async(job: Job[Any, None]) -> None:
+    """The same as a coroutine, 50 at a time in each actor process."""
+
+
+@busy.processor("busy")
+def compute(job: Job[Any, int]) -> int:
+    """A CPU-bound job of a fixed amount of work."""
+    return spin(job.data["loops"])
+
+
+@started.processor("started")
+def note_start(job: Job[Any, int]) -> int:
+    """Nanoseconds from `added_ns` to this line, on the monotonic clock that all processes share."""
+    return time.monotonic_ns() - int(job.data["added_ns"])
+
+
+@started_async.processor("started", concurrency=50)
+async def note_start_async(job: Job[Any, int]) -> int:
+    """The same on an event loop."""
+    return time.monotonic_ns() - int(job.data["added_ns"])
