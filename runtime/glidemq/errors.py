@@ -41,8 +41,23 @@ class UnknownOutcomeError(ConnectionError):
     """A call was sent but its reply was lost: it was executed 0 or 1 times, perhaps later."""
 
 
+class AuthenticationError(ConnectionError):
+    """The server refused the user name or password; nothing was executed, and trying again cannot help."""
+
+
 class ServerError(GlideMQError):
-    """The server answered with an error that glidemq does not expect; carries the server's text."""
+    """The server answered with an error that glidemq does not expect; carries the server's text.
+
+    `code` is the error's first word as the server sent it (`WRONGTYPE`, `NOPERM`, `ERR` …).
+    """
+
+    def __init__(self, message: str, code: str = "ERR") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class GroupMissingError(ServerError):
+    """A stream or its consumer group is gone, as after a restart with an empty memory; it must be made anew."""
 
 
 class LibraryVersionError(GlideMQError):

@@ -1,0 +1,105 @@
+"""Sends function calls: those made in one turn of the event loop leave as one pipelined batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from glidemq.connection.glide_client import GlideApi
+
+# One request through glide costs the client 60-180 µs of CPU, a call inside a batch about 5 µs.
+MAX_BATCH_CALLS = 256
+# Keeps the server from being blocked by one batch: 64 calls of 1 MiB took it 100-150 ms.
+MAX_BATCH_BYTES = 1 << 20
+# Two batches keep the server busy while the client parses; more only makes the batches smaller.
+MAX_BATCHES_IN_FLIGHT = 8
+
+
+class PendingCall(NamedTuple):
+    """A call that waits to be sent, and the future of whoever made it."""
+
+    function: str
+    key: str
+    arguments: bytes
+    reply: asyncio.Future[bytes]
+
+
+class FcallPipeline:
+    """Coalesces FCALLs and sends them through one glide client; jobs travel nowhere else.
+
+    Replies and glide's exceptions are handed through unjudged. A caller that is cancelled leaves its call in
+    the batch: it was as good as sent.
+    Owns: the calls between being made and being answered. Stops when: the client closes.
+    """
+
+    def __init__(
+        self, client: GlideApi, *, cluster: bool, max_in_flight: int = MAX_BATCHES_IN_FLIGHT
+    ) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._max_in_flight = max_in_flight
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[PendingCall] = deque()
+        self._flush_scheduled = False
+        self._in_flight: set[asyncio.Task[None]] = set()
+
+    def submit(self, function: str, key: str, arguments: bytes) -> asyncio.Future[bytes]:
+        """Queue one call for this turn's batch. The future gets the reply, or what glide raised."""
+        reply: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting.append(PendingCall(function, key, arguments, reply))
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+        return reply
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        while self._waiting and len(self._in_flight) < self._max_in_flight:
+            task = self._loop.create_task(self._send(self._take_batch()))
+            self._in_flight.add(task)
+            task.add_done_callback(self._sent)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        if self._waiting and not self._flush_scheduled:
+            self._flush()
+
+    def _take_batch(self) -> list[PendingCall]:
+        batch = [self._waiting.popleft()]
+        size = len(batch[0].arguments)
+        while self._waiting and len(batch) < MAX_BATCH_CALLS:
+            size += len(self._waiting[0].arguments)
+            if size > MAX_BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _send(self, batch: list[PendingCall]) -> None:
+        try:
+            replies = await self._exchange(batch)
+        except asyncio.CancelledError:
+            for call in batch:
+                call.reply.cancel()
+            raise
+        except Exception as error:  # handed to the callers, who judge it
+            replies = [error] * len(batch)
+        for call, reply in zip(batch, replies, strict=True):
+            if call.reply.done():  # its caller was cancelled
+                continue
+            if isinstance(reply, Exception):
+                call.reply.set_exception(reply)
+            else:
+                call.reply.set_result(reply)
+
+    async def _exchange(self, batch: list[PendingCall]) -> list[bytes | Exception]:
+        if len(batch) == 1:
+            call = batch[0]
+            return [await self._client.fcall(call.function, [call.key], [call.arguments])]
+        from glide import Batch, ClusterBatch
+
+        commands = ClusterBatch(is_atomic=False) if self._cluster else Batch(is_atomic=False)
+        for call in batch:
+            commands.fcall(call.function, [call.key], [call.arguments])
+        return await self._client.exec(commands, raise_on_error=False)

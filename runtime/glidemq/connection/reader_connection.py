@@ -1,0 +1,185 @@
+"""A connection for blocking reads alone: nothing else could be sent while one is in progress."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from glidemq.config import ConnectionOptions
+from glidemq.connection.endpoint import Endpoint
+from glidemq.connection.error_mapping import classify
+from glidemq.connection.glide_client import open_client
+from glidemq.connection.server_commands import ServerCommands
+from glidemq.errors import ClosedError, ConnectionError, UnknownOutcomeError, ValidationError
+
+if TYPE_CHECKING:
+    from glidemq.connection.command_connection import CommandConnection
+    from glidemq.connection.glide_client import GlideApi
+
+# The consumer group of every job stream, part of the wire contract.
+GROUP = "workers"
+# A read that blocks for ever never notices a half-open connection; a bounded one does within its time + 0.5
+# s.
+MAX_BLOCK_MS = 10_000
+# How long `unblock` gives a read that is just being sent to arrive: 63 ms in all.
+_UNBLOCK_PAUSES_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
+
+
+class StreamEntry(NamedTuple):
+    """One entry of a stream. `fields` is empty for an entry that was deleted while it was pending."""
+
+    stream: str
+    entry_id: bytes
+    fields: dict[bytes, bytes]
+
+
+class ReaderConnection:
+    """Reads streams, waiting for new entries, one read at a time.
+
+    A read that its caller abandons (cancellation) goes on, since the server would deliver to it all the same;
+    the next read returns its entries, whatever it asks for. To end a read early, `unblock` it.
+    Owns: one glide client, connected at first use. Stops when: `close()` is called; a read in progress then
+    raises ClosedError at once, and the server forgets it.
+    """
+
+    def __init__(self, options: ConnectionOptions, *, client_name: str | None = None) -> None:
+        self.options = options
+        self._endpoint = Endpoint(options)
+        self._client_name = client_name or "glidemq-reader"
+        self._client: GlideApi | None = None
+        self._commands: ServerCommands | None = None
+        self._closed = False
+        # The connection's id on the server, for CLIENT UNBLOCK; None when it may have changed.
+        self._client_id: int | None = None
+        self._read: asyncio.Task[list[StreamEntry]] | None = None
+        self._read_awaited = False
+        self._blocked_on: str | None = None
+        # Reads that failed. Each may have been delivered entries whose reply was lost: their owner must look
+        # for them among the consumer's pending entries.
+        self.failures = 0
+
+    async def open(self) -> None:
+        """Connect now rather than at the first read. Raises as `CommandConnection.open` does."""
+        if self._closed:
+            raise ClosedError("the reader is closed")
+        if self._client is None:
+            client = await open_client(await self._endpoint.reach(), self._client_name)
+            self._client = client
+            self._commands = ServerCommands(client, cluster=self.options.cluster)
+
+    async def read_group(
+        self, consumer: str, streams: Sequence[str], *, block_ms: int, count: int = 1
+    ) -> list[StreamEntry]:
+        """Claim up to `count` new entries per stream for `consumer`, waiting up to `block_ms` for one.
+
+        Empty when the time is up or the read was unblocked. In cluster mode all streams must share a slot.
+        Raises GroupMissingError when any stream or group is gone (the read as a whole fails), ServerError
+        with code WRONGTYPE when any key is no stream, ConnectionError when the outcome is not known: entries
+        may then be pending for `consumer`. Only one read at a time.
+        """
+        _check_block(block_ms)
+
+        def request(client: GlideApi) -> Awaitable[Any]:
+            from glide import StreamReadGroupOptions  # imported by now: a client exists
+
+            options = StreamReadGroupOptions(block_ms=block_ms, count=count)
+            return client.xreadgroup(dict.fromkeys(streams, ">"), GROUP, consumer, options)
+
+        return await self._run(request, streams[0], f"reading {len(streams)} job streams")
+
+    async def read_stream(
+        self, streams: Mapping[str, str], *, block_ms: int, count: int
+    ) -> list[StreamEntry]:
+        """Entries after the given ids (`$`: those to come), outside any group; else as `read_group`."""
+        _check_block(block_ms)
+
+        def request(client: GlideApi) -> Awaitable[Any]:
+            from glide import StreamReadOptions
+
+            options = StreamReadOptions(block_ms=block_ms, count=count)
+            return client.xread(dict(streams), options)
+
+        return await self._run(request, next(iter(streams)), f"reading {len(streams)} event streams")
+
+    async def unblock(self, via: CommandConnection) -> bool:
+        """Let the read in progress return now. False if there was none, or it ended by itself."""
+        read = self._read
+        if read is None:
+            return False
+        for pause_s in _UNBLOCK_PAUSES_S:
+            client_id, key = self._client_id, self._blocked_on
+            if read.done() or client_id is None or key is None:
+                return False
+            if await via.unblock_client(client_id, key=key):
+                return True
+            # The read is on its way to the server, which has not blocked it yet: UNBLOCK took another
+            # connection.
+            await asyncio.wait([read], timeout=pause_s)
+        if not read.done():
+            self._client_id = None  # not this connection's any more: it must have reconnected silently
+        return False
+
+    async def close(self) -> None:
+        """Disconnect at once. May be called twice."""
+        self._closed = True
+        if self._client is not None:
+            await self._client.close()
+        if self._read is not None:
+            await asyncio.wait([self._read])
+        self._endpoint.release()
+
+    async def _run(
+        self, request: Callable[[GlideApi], Awaitable[Any]], key: str, action: str
+    ) -> list[StreamEntry]:
+        if self._closed:
+            raise ClosedError("the reader is closed")
+        if self._read_awaited:
+            raise RuntimeError("a reader connection runs one read at a time")
+        if self._read is None:
+            self._read = asyncio.create_task(self._exchange(request, key, action), name="glidemq-read")
+        read = self._read
+        self._read_awaited = True
+        try:
+            await asyncio.wait([read])
+        finally:  # cancelled: the read stays, even if it is just done, for the next call to collect
+            self._read_awaited = False
+        self._read = None
+        return read.result()
+
+    async def _exchange(
+        self, request: Callable[[GlideApi], Awaitable[Any]], key: str, action: str
+    ) -> list[StreamEntry]:
+        await self.open()
+        assert self._client is not None
+        assert self._commands is not None
+        try:
+            if self._client_id is None:
+                self._client_id = await self._commands.client_id(self._commands.route_of(key))
+            self._blocked_on = key
+            return _entries(await request(self._client))
+        except Exception as error:
+            self._client_id = None
+            failure = classify(error, action=action, place=self.options.place)
+            if isinstance(failure.error, ConnectionError):
+                self.failures += 1
+            if isinstance(failure.error, UnknownOutcomeError):
+                raise ConnectionError(f"{action}: no reply from {self.options.place}") from error
+            raise failure.error from error
+        finally:
+            self._blocked_on = None
+
+
+def _check_block(block_ms: int) -> None:
+    if not 1 <= block_ms <= MAX_BLOCK_MS:
+        raise ValidationError(f"block_ms must be from 1 to {MAX_BLOCK_MS}, not {block_ms}")
+
+
+def _entries(reply: Mapping[bytes, Mapping[bytes, list[list[bytes]] | None]] | None) -> list[StreamEntry]:
+    if not reply:
+        return []
+    return [
+        StreamEntry(stream.decode(), entry_id, dict(fields or ()))
+        for stream, entries in reply.items()
+        for entry_id, fields in entries.items()
+    ]
