@@ -2,9 +2,9 @@
 
     python -m tests.interop.recorder recording.txt tests/interop/fixtures
 
-The text is what a Node script printed while glide-mq ran. A case starts with its title between two rules, a
-snapshot with `--- <moment>`, a key with `<key>  [<type>] [pttl=<ms>]`; below it, indented, stand its members as
-JSON literals. Lines about the commands that the server counted are skipped.
+The text is what a Node script printed while glide-mq ran. A case starts with its title between two rules,
+a snapshot with `--- <moment>`, a key with `<key>  [<type>] [pttl=<ms>]`; below it, indented, stand its
+members as JSON literals. Lines about the commands that the server counted are skipped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The keys of some queues at one moment, as plain data, and the recordings made of glide-mq for Node 0.15.4.
 
-A recording ("case") is a file in `fixtures/`: what the keys of a queue held after Node added its jobs, and what
-they held after a Node worker had finished them. Keys are written as the server had them, with the recorded queue
-names.
+A recording ("case") is a file in `fixtures/`: what the keys of a queue held after Node added its jobs, and
+what they held after a Node worker had finished them. Keys are written as the server had them, with the
+recorded queue names.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def load_case(name: str) -> Case:
 def rename_queues(snapshot: Snapshot, names: Mapping[str, str], prefix: str) -> Snapshot:
     """The same snapshot for queues of other names: in keys, and wherever a value refers to a queue.
 
-    References are either key prefixes such as `glide:{fc}:1`, or bare queue names in the few members holding one.
+    References are either key prefixes such as `glide:{fc}:1`, or bare names in the few members holding one.
     """
 
     def text(value: str) -> str:

@@ -10,6 +10,7 @@ import valkey
 
 from glidemq.commands.command import pack, unpack
 from glidemq_lua import library_source
+from tests.lua.raw_queue import RawQueue
 from tests.testkit.server import ValkeyServer
 
 PREFIX = "glide"
@@ -36,3 +37,9 @@ def call(library: None, raw: valkey.Valkey) -> Call:
         return unpacked
 
     return run
+
+
+@pytest.fixture
+def queue(raw: valkey.Valkey, queue_name: str) -> RawQueue:
+    """The test's own queue, to be written and read with plain commands."""
+    return RawQueue(raw, queue_name)

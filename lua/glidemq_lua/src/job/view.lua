@@ -1,5 +1,5 @@
 -- View: a job hash as a reader sees it, whole or without its payload, as a flat list of fields and values.
--- A hash without `id` is a stub that a late writer left behind, and a key of another type is none: neither is a job.
+-- A hash without `id` is a stub that a late writer left behind; it and a key of another type are no jobs.
 local View = {}
 
 -- What is read instead of everything when the payload (data, returnvalue, vectors, usage) is not wanted.

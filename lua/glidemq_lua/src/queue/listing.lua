@@ -1,0 +1,244 @@
+-- Listing: the ids of the jobs in a state by position, a bounded page at a time, in the order in which they would
+-- start (waiting), become due (delayed, prioritized, suspended) or have ended (completed, failed).
+--
+-- A state is a row of segments. A segment of a sorted set or a list is addressed by index; one of a stream only by
+-- entry id, so a position deep inside is reached by reading over what lies before it.
+local Listing = {}
+
+-- Elements read in one step, while skipping and while collecting.
+local SKIP_CHUNK = 500
+local PAGE_CHUNK = 100
+
+-- A segment: size(), and page(at, count) -> found, one position per found element, [position behind all read].
+-- `at` is false at the segment's start. A found element is a job id, or what `job_at` turns into one; false where
+-- no job stands.
+local function indexed(size, range)
+  return {
+    indexed = true,
+    size = size,
+    page = function(at, count)
+      local first = at or 0
+      local ids = range(first, first + count - 1)
+      local positions = {}
+      for offset = 1, #ids do
+        positions[offset] = first + offset
+      end
+      return ids, positions
+    end,
+  }
+end
+
+local function zset(key)
+  return indexed(function()
+    return redis.call("ZCARD", key)
+  end, function(first, last)
+    return redis.call("ZRANGE", key, first, last)
+  end)
+end
+
+local function zset_score(key, score)
+  return indexed(function()
+    return redis.call("ZCOUNT", key, score, score)
+  end, function(first, last)
+    return redis.call("ZRANGE", key, score, score, "BYSCORE", "LIMIT", first, last - first + 1)
+  end)
+end
+
+-- Both lists are popped from the right, so position 0 is the last element.
+local function popped_list(key)
+  return indexed(function()
+    return redis.call("LLEN", key)
+  end, function(first, last)
+    local ids = redis.call("LRANGE", key, -last - 1, -first - 1)
+    local reversed = {}
+    for index = #ids, 1, -1 do
+      reversed[#reversed + 1] = ids[index]
+    end
+    return reversed
+  end)
+end
+
+-- Pending entries: those of `py-returned` alone, or all others.
+local function pending_entries(keys, returned)
+  return {
+    size = function()
+      local pending, given_back = Ready.pending(keys)
+      return returned and given_back or pending - given_back
+    end,
+    job_at = function(entry_id)
+      local entry = redis.call("XRANGE", keys.stream, entry_id, entry_id)[1]
+      return entry and Ready.job_id(entry[2])
+    end,
+    page = function(at, count)
+      local command = { "XPENDING", keys.stream, Ready.GROUP, at and "(" .. at or "-", "+", count }
+      if returned then
+        command[#command + 1] = Ready.RETURNED
+      end
+      local rows = redis.pcall(unpack(command))
+      local ids, positions = {}, {}
+      if rows.err then
+        return ids, positions
+      end
+      for _, row in ipairs(rows) do
+        if returned or row[2] ~= Ready.RETURNED then
+          ids[#ids + 1] = row[1]
+          positions[#positions + 1] = row[1]
+        end
+      end
+      -- Entries of `py-returned` do not count, but reading goes on behind them.
+      return ids, positions, #rows == count and rows[#rows][1] or nil
+    end,
+  }
+end
+
+local function undelivered_entries(keys)
+  return {
+    size = function()
+      return redis.call("XLEN", keys.stream) - Ready.pending(keys)
+    end,
+    page = function(at, count)
+      local after = at or Entries.last_delivered(keys)
+      local entries = redis.call("XRANGE", keys.stream, after and "(" .. after or "-", "+", "COUNT", count)
+      local ids, positions = {}, {}
+      for index, entry in ipairs(entries) do
+        ids[index] = Ready.job_id(entry[2]) or false
+        positions[index] = entry[1]
+      end
+      return ids, positions
+    end,
+  }
+end
+
+-- One score for each priority class that has jobs without a due time.
+function Listing.prioritized_scores(keys)
+  local scores = {}
+  local class = 1
+  for _ = 1, 2048 do
+    local id, found, due = Delayed.head(keys, Delayed.score(class, 0))
+    if not id then
+      break
+    end
+    if due == 0 then
+      scores[#scores + 1] = Delayed.score(found, 0)
+    end
+    class = found + 1
+  end
+  return scores
+end
+
+local STATES = {
+  waiting = function(keys)
+    return {
+      pending_entries(keys, true),
+      popped_list(keys.priority),
+      popped_list(keys.lifo),
+      undelivered_entries(keys),
+    }
+  end,
+  -- List jobs that a Node worker runs stand in no structure, so they are counted but cannot be listed.
+  active = function(keys)
+    local segments = { pending_entries(keys, false) }
+    for _, cell in ipairs(redis.call("ZRANGE", keys.cells, 0, -1)) do
+      segments[#segments + 1] = zset(keys.active_of .. cell)
+    end
+    return segments
+  end,
+  -- As in glide-mq for Node, "delayed" is the whole scheduled set, prioritized jobs included.
+  delayed = function(keys)
+    return { zset(keys.scheduled) }
+  end,
+  prioritized = function(keys)
+    local segments = {}
+    for number, score in ipairs(Listing.prioritized_scores(keys)) do
+      segments[number] = zset_score(keys.scheduled, score)
+    end
+    return segments
+  end,
+  completed = function(keys)
+    return { zset(keys.completed) }
+  end,
+  failed = function(keys)
+    return { zset(keys.failed) }
+  end,
+  suspended = function(keys)
+    return { zset(keys.suspended) }
+  end,
+}
+
+function Listing.segments(keys, state)
+  local build = STATES[state]
+  return build and build(keys)
+end
+
+-- Where a walk over first..last (inclusive; negative counts from the end) starts, or nil if the range is empty.
+-- A walk is {segment, position in it or false, positions to skip, positions to take or -1 for all}.
+function Listing.start(segments, first, last)
+  local to_the_end = last == -1
+  if first < 0 or last < -1 then
+    local total = 0
+    for _, segment in ipairs(segments) do
+      total = total + segment.size()
+    end
+    first = first < 0 and math.max(total + first, 0) or first
+    last = last < -1 and total + last or last
+  end
+  if to_the_end then
+    return { 1, false, first, -1 }
+  end
+  if last < first then
+    return nil
+  end
+  return { 1, false, first, last - first + 1 }
+end
+
+-- An indexed segment is not read over but jumped into. Returns the position to read from, or nil if the skip goes
+-- past the segment, and what is left to skip.
+local function jump(segment, at, skip)
+  local from = at or 0
+  local left = math.max(segment.size() - from, 0)
+  if skip >= left then
+    return nil, skip - left
+  end
+  return from + skip, 0
+end
+
+-- Goes on with a walk over at most `budget` positions. `visit(id)` answers true when its page is full. Returns the
+-- walk to go on with, or nil at its end.
+function Listing.advance(segments, walk, budget, visit)
+  local number, at, skip, take = walk[1], walk[2], walk[3], walk[4]
+  while budget > 0 do
+    local segment = segments[number]
+    if not segment then
+      return nil
+    end
+    if segment.indexed and skip > 0 then
+      at, skip = jump(segment, at, skip)
+    end
+    local found, positions, beyond = {}, {}, nil
+    if at ~= nil then
+      found, positions, beyond = segment.page(at, skip > 0 and SKIP_CHUNK or PAGE_CHUNK)
+    end
+    for index = 1, #found do
+      at, budget = positions[index], budget - 1
+      if skip > 0 then
+        skip = skip - 1
+      else
+        take = take - 1
+        local id = segment.job_at and segment.job_at(found[index]) or found[index]
+        local full = id and visit(id)
+        if take == 0 then
+          return nil
+        end
+        if full then
+          return { number, at, skip, take }
+        end
+      end
+    end
+    if beyond then
+      at = beyond
+    elseif #found == 0 then
+      number, at = number + 1, false
+    end
+  end
+  return { number, at, skip, take }
+end
