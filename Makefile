@@ -68,11 +68,14 @@ $(LOCK_TOOLS)/bin/pip-compile: $(STAMPS)/venv
 	$(PYTHON) -m venv $(LOCK_TOOLS)
 	$(LOCK_TOOLS)/bin/pip install --quiet pip-tools
 
+# requirements-dev.lock: everything; requirements.lock: what a deployment needs, in the same versions.
+PIP_COMPILE = $(LOCK_TOOLS)/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
 lock: $(LOCK_TOOLS)/bin/pip-compile
-	$(LOCK_TOOLS)/bin/pip-compile --quiet --upgrade --extra dev --extra embedded --extra examples \
-	    --generate-hashes --allow-unsafe --strip-extras \
-	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	$(PIP_COMPILE) --upgrade --extra dev --extra embedded --extra examples \
 	    --output-file requirements-dev.lock pyproject.toml
+	$(PIP_COMPILE) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 
 bench: $(READY)
 	$(BIN)/python -m glidemq_bench.throughput

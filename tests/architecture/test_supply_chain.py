@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -35,20 +36,31 @@ def test_no_file_names_a_host_to_download_from() -> None:
     assert strangers == set()
 
 
-def test_every_python_package_is_pinned_by_hash() -> None:
-    text = (ROOT / "requirements-dev.lock").read_text().replace("\\\n", " ")
-    requirements = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
-    assert len(requirements) > 30
-    for requirement in requirements:
-        assert re.match(r"[\w.-]+==\S+(?: ;.*)?\s+--hash=sha256:[0-9a-f]{64}", requirement), requirement
+def locked(name: str) -> dict[str, str]:
+    """Package -> version of a lock file, every line of which must carry a hash."""
+    text = (ROOT / name).read_text().replace("\\\n", " ")
+    versions: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            pinned = re.match(r"([\w.-]+)==(\S+)(?: ;[^#]*?)?\s+--hash=sha256:[0-9a-f]{64}", line)
+            assert pinned is not None, line
+            versions[pinned[1].lower()] = pinned[2]
+    return versions
 
 
-def test_the_lock_covers_every_declared_dependency() -> None:
+def names_of(requirements: Iterable[str]) -> set[str]:
+    return {re.split(r"[\[<>=;\s]", requirement)[0].lower() for requirement in requirements}
+
+
+def test_every_declared_dependency_is_pinned_by_hash() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
-    names = {re.split(r"[\[<>=;\s]", requirement)[0].lower() for requirement in declared}
-    locked = re.findall(r"^([\w.-]+)==", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
-    assert names <= {name.lower() for name in locked}
+    everything = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    assert names_of(everything) <= set(locked("requirements-dev.lock"))
+    assert names_of(project["dependencies"]) <= set(locked("requirements.lock"))
+
+
+def test_a_deployment_gets_the_versions_that_the_tests_ran_with() -> None:
+    assert locked("requirements.lock").items() <= locked("requirements-dev.lock").items()
 
 
 def test_every_node_package_of_the_benchmarks_is_pinned_without_a_download_address() -> None:
