@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from glidemq.rings.cancel_board import CancelReason
@@ -120,10 +120,9 @@ class GatewaySide:
         self.outbound.resume()
 
 
-def _look(ring: SpscRing) -> list[Record]:
+def _look(ring: SpscRing) -> Iterator[Record]:
     """All records of a ring that are not acknowledged, without taking any."""
     observer = RingReader(ring, observing=True)
-    records: list[Record] = []
-    while items := observer.read_many(256):
-        records += [item[0] for item in items]
-    return records
+    while items := observer.read_many(16):  # few: each may carry a spilled body
+        for record, _ in items:
+            yield record

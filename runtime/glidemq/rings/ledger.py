@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple, NoReturn
 from zlib import crc32
 
+from glidemq.errors import JobStateError
 from glidemq.shared_memory.fence import full_fence
 from glidemq.shared_memory.segment import Segment
 
@@ -15,13 +16,23 @@ _READS = 4
 
 
 class LedgerState(IntEnum):
-    """FREE → TAKEN → STARTED → FREE, and TAKEN → FREE for a job that was cancelled before it began."""
+    """Where a job is in the actor's hands.
+
+    FREE → TAKEN → STARTED → FREE. A job that was cancelled goes through STARTED too: the gateway looks for
+    that word.
+    """
 
     FREE = 0
     TAKEN = 1
     STARTED = 2
 
 
+LEGAL_TRANSITIONS: Final = {
+    LedgerState.FREE: LedgerState.TAKEN,
+    LedgerState.TAKEN: LedgerState.STARTED,
+    LedgerState.STARTED: LedgerState.FREE,
+}
+_FREE = int(LedgerState.FREE)
 _TAKEN = int(LedgerState.TAKEN)
 _STARTED = int(LedgerState.STARTED)
 
@@ -74,7 +85,10 @@ class Ledger:
 
         Raises:
             ValueError: the header is longer than `header_limit`.
+            JobStateError: the slot is not free.
         """
+        if self._words[slot] != _FREE:
+            self._refuse(slot, LedgerState.TAKEN)
         length = len(header)
         if length > self.header_limit:
             raise ValueError(f"an activation's header of {length} bytes exceeds {self.header_limit}")
@@ -86,12 +100,25 @@ class Ledger:
         self._words[slot] = seq << 2 | _TAKEN
 
     def start(self, slot: int) -> None:
-        """Say that the job runs, before it does. The caller then looks at the cancel board."""
-        self._words[slot] = self._words[slot] & ~3 | _STARTED
+        """Say that the job runs, before it does. The caller then looks at the cancel board.
+
+        Raises:
+            JobStateError: the slot's job is not merely taken.
+        """
+        word: int = self._words[slot]
+        if word & 3 != _TAKEN:
+            self._refuse(slot, LedgerState.STARTED)
+        self._words[slot] = word - _TAKEN + _STARTED
 
     def free(self, slot: int) -> None:
-        """Forget the job, after its outcome was pushed."""
-        self._words[slot] = 0
+        """Forget the job, after its outcome was pushed.
+
+        Raises:
+            JobStateError: the slot's job was not started.
+        """
+        if self._words[slot] & 3 != _STARTED:
+            self._refuse(slot, LedgerState.FREE)
+        self._words[slot] = _FREE
         self._free.append(slot)
 
     # -- the gateway -------------------------------------------------------------------------------
@@ -127,3 +154,7 @@ class Ledger:
                 return LedgerEntry(slot, seq, LedgerState(word & 3), header)
             full_fence()
         return LedgerEntry(slot, word >> 2, LedgerState(word & 3), None)
+
+    def _refuse(self, slot: int, wanted: LedgerState) -> NoReturn:
+        state = LedgerState(self._words[slot] & 3)
+        raise JobStateError(f"ledger slot {slot} is {state.name}: it cannot become {wanted.name}")

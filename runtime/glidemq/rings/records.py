@@ -14,6 +14,7 @@ class RecordKind(IntEnum):
     # gateway → actor
     ACTIVATION = 1  # header JobIdentity, body the job
     REPLY = 2  # seq of the command, body its reply
+    ABORT = 3  # seq of the activation whose cancel word was set: wakes an event loop, which polls no words
     # actor → gateway
     COMPLETION = 16  # header and seq of the activation, body the return value
     FAILURE = 17  # header and seq of the activation, body reason and back-off

@@ -18,7 +18,7 @@ _MFD_ALLOW_SEALING = 0x2
 _MFD_NOEXEC_SEAL = 0x8
 _FALLOC_KEEP_SIZE = 0x1
 _FALLOC_PUNCH_HOLE = 0x2
-_OUT_OF_MEMORY = {errno.ENOSPC, errno.ENOMEM, errno.EFBIG}
+_OUT_OF_MEMORY = {errno.ENOSPC, errno.ENOMEM}
 _OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
 
 
@@ -257,6 +257,10 @@ def _creation_failed(name: str, size: int, error: OSError) -> str:
     what = f"cannot create {size} bytes of shared memory ({name}): {error.strerror}. "
     if error.errno in _OUT_OF_DESCRIPTORS:
         return what + "Raise the limit of open files (ulimit -n, LimitNOFILE=) or run fewer actor processes."
+    if error.errno == errno.EFBIG:
+        return (
+            what + "Raise the limit of file sizes (ulimit -f, LimitFSIZE=), which covers shared memory too."
+        )
     if error.errno in _OUT_OF_MEMORY:
         return what + "Give the container or host more memory, or run fewer actor processes."
     return what + "The system must allow memfd_create and fallocate (check seccomp and the memory cgroup)."
