@@ -1,16 +1,19 @@
 """The typed value that stands for one call of one function of the server library."""
 
+# msgpack comes without types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic, TypeVar
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 
 R = TypeVar("R")
 
 # Old-style msgpack: text and bytes are both "raw", which is all that the server's cmsgpack understands.
-_packer = msgpack.Packer(use_bin_type=False, autoreset=True)
+_packer: Any = msgpack.Packer(use_bin_type=False, autoreset=True)
 
 
 def pack(value: Any) -> bytes:
@@ -21,7 +24,7 @@ def pack(value: Any) -> bytes:
 
 def unpack(raw: bytes) -> Any:
     """Decode a reply. Every text comes back as bytes, since payloads written by others need not be UTF-8."""
-    return msgpack.unpackb(raw, raw=True, strict_map_key=False, max_buffer_size=0)
+    return msgpack.unpackb(raw, raw=True, strict_map_key=False)
 
 
 class Command(ABC, Generic[R]):
@@ -34,7 +37,7 @@ class Command(ABC, Generic[R]):
     function: ClassVar[str]
     # True when executing the same call twice has the effect of executing it once, so that a connection may
     # repeat it after a lost reply.
-    replayable: ClassVar[bool] = False
+    replayable: bool = False
 
     __slots__ = ("queue_key",)
 

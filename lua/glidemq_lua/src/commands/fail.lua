@@ -2,7 +2,7 @@
 -- Moves:  active -> delayed (retry), waiting (retry without delay), failed
 -- Keys:   job, stream, scheduled, lifo, list-active, failed, events, metrics, bell, x-py:active; those of removed jobs
 -- Args:   rows [[id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain]], events, metrics
--- Reply:  ["ok", now_ms, [[code, attempts_made]], next_due_ms]; -1: no retry was scheduled by this call
+-- Reply:  ["ok", now_ms, [[code, attempts_made]], next_due_ms]; the queue's next due time, or -1
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: retrying, promoted, failed
 
@@ -18,7 +18,6 @@ local function retry_at_once(settlement, id, name, lifo)
   settlement:event("promoted", id)
 end
 
--- Returns the due time if the retry was scheduled.
 local function retry(settlement, id, reason, delay_ms, attempts_made, fields)
   local keys, now = settlement.keys, settlement.now
   local job = keys.job .. id
@@ -29,11 +28,10 @@ local function retry(settlement, id, reason, delay_ms, attempts_made, fields)
   -- A prioritized job keeps its place in the order of priorities even without a delay: step promotes it.
   if delay_ms <= 0 and fields.priority == 0 then
     retry_at_once(settlement, id, fields.name, fields.lifo)
-    return nil
+    return
   end
   redis.call("HSET", job, "state", "delayed")
   Delayed.add(keys, id, fields.priority, now + delay_ms)
-  return now + delay_ms
 end
 
 local function fail(settlement, row)
@@ -61,8 +59,8 @@ local function fail(settlement, row)
   end
   redis.call("HSET", job, "failedReason", reason, "processedOn", now, Lease.RUN, Lease.spent(token))
   local fields = { priority = tonumber(values[4]) or 0, lifo = values[5], opts = values[6], name = values[7] }
-  local due = retry(settlement, id, reason, delay_ms, attempts_made, fields)
-  return { Replies.RETRYING, attempts_made }, due
+  retry(settlement, id, reason, delay_ms, attempts_made, fields)
+  return { Replies.RETRYING, attempts_made }
 end
 
 local ROW = { "string", "string", "number", "string", "string", "number", "number", "any" }
@@ -73,14 +71,11 @@ Library.command("fail", { "allow-oom" }, { rows = "table" }, function(keys, args
     return Replies.bad_argument(fault)
   end
   local settlement = Settlement.open(keys, now, args)
-  local outcomes, next_due = {}, -1
+  local outcomes = {}
   for number, row in ipairs(args.rows) do
-    local outcome, due = fail(settlement, row)
-    outcomes[number] = outcome
-    if due and (next_due < 0 or due < next_due) then
-      next_due = due
-    end
+    outcomes[number] = fail(settlement, row)
   end
+  local next_due = Promotion.next_due(settlement)
   settlement:close()
   if settlement.rings then
     Ready.ring(keys)

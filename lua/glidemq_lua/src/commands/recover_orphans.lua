@@ -54,7 +54,7 @@ local function from_lists(settlement, back, args, known, released, offset)
       back:add(id, "", Lease.taken(values[2]), { lifo = values[3], name = values[4], cell = args.cell }, false)
       released[#released + 1] = id
     elseif what then
-      settlement:leave(id, "", args.cell)
+      Active.forget(keys, args.cell, id)
     else
       offset = offset + 1
     end
@@ -82,6 +82,9 @@ Library.command("recover_orphans", { "allow-oom" }, SPEC, function(keys, args, n
     local offset = tonumber(string.sub(args.cursor, #FROM_LISTS + 1)) or 0
     next_cursor = from_lists(settlement, back, args, known, released, offset)
   else
+    if args.cursor == "" then
+      Ready.silence(keys, args.consumer)
+    end
     next_cursor = from_stream(settlement, back, args, known, released) or FROM_LISTS .. "0"
   end
   settlement:close()

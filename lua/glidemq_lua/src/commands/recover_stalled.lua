@@ -12,7 +12,7 @@
 local FROM_LISTS = "list:"
 
 local function note_live(found, lock_ms)
-  if found.shortest < 0 or lock_ms < found.shortest then
+  if lock_ms and (found.shortest < 0 or lock_ms < found.shortest) then
     found.shortest = lock_ms
   end
 end
@@ -67,14 +67,15 @@ end
 
 local function stall_listed(settlement, back, args, cell, id, found)
   local verdict, values, lock_ms = Stall.judge(settlement.keys, id, settlement.now, nil, args)
-  if verdict == "alive" and values[1] == "active" then
+  if verdict == "alive" then
     note_live(found, lock_ms)
     return true
+  elseif verdict == "echo" then
+    Active.forget(settlement.keys, cell, id)
+    found.list[#found.list + 1] = { id, "dropped" }
+    return false
   end
-  local what = "dropped"
-  if verdict == "dead" then
-    what = Stall.strike(settlement, id, values, args.max_stalled)
-  end
+  local what = Stall.strike(settlement, id, values, args.max_stalled)
   if what == "stalled" then
     local job = { lifo = Stall.lifo(values), name = Stall.name(values), cell = cell }
     back:add(id, "", Lease.taken(Stall.run(values)), job, false)

@@ -4,16 +4,15 @@
 -- Keys:   job, stream, bell, scheduled, priority, lifo, list-active, completed, failed, events, metrics, meta,
 --         x-py:active, x-py:cells; log, jstream, signals, deps, parents of removed jobs
 -- Args:   consumer, cell, run, complete [[id, token, processed_on, entry_id, returnvalue, retain]], slots, ahead,
---         claimed [[entry_id, id]], events, metrics, max_bytes
+--         claimed [[entry_id, id]], rung [ring_id], events, metrics, max_bytes
 -- Reply:  ["ok", now_ms, [code], [[blob, id, token, entry_id, name, opts, processed_on, flags]],
 --         [paused, next_due_ms, more, expired, quarantined]]
+--         more: 0 nothing is left, 1 ask again, 2 what is left may not start now and asking again would not help
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: completed, promoted, expired, failed, active (of a woken parent)
 
 -- Reads that yield nothing but ids to drop are repeated this often, then left to the next step.
 local ROUNDS = 4
--- Priority classes looked at per step; promote_due looks at all of them.
-local MAX_CLASSES = 128
 
 local function complete(settlement, args, row)
   local id, token, processed_on, entry_id = row[1], row[2], row[3], row[4]
@@ -26,7 +25,7 @@ local function complete(settlement, args, row)
     or Lease.refusal(fields[1], fields[2], fields[3], token, processed_on)
   if refusal then
     if refusal == Replies.GONE then
-      settlement:leave(id, entry_id, args.cell)
+      settlement:leave(id, entry_id)
     end
     return refusal
   end
@@ -152,10 +151,19 @@ local function promote(settlement, wants)
   if wants > 0 then
     prioritized = math.max(wants - redis.call("LLEN", settlement.keys.priority), 0)
   end
-  return Promotion.run(settlement, wants, prioritized, MAX_CLASSES)
+  return Promotion.run(settlement, wants, prioritized, Promotion.FEW_CLASSES)
 end
 
--- Everything that may start, most urgent first. Returns the promotion's result and whether work was left behind.
+-- A call that took nothing and moved nothing would only be repeated by the next one.
+local function what_is_left(intake, promotion, left)
+  if not left then
+    return Intake.NOTHING_LEFT
+  end
+  local progress = #intake.activations + intake.dropped + promotion.expired + promotion.dropped
+  return progress > 0 and Intake.MORE_LEFT or Intake.BLOCKED
+end
+
+-- Everything that may start, most urgent first. Returns the promotion's result and what is left.
 local function take_all(intake, args, claimed)
   local settlement = intake.settlement
   local keys = settlement.keys
@@ -165,9 +173,9 @@ local function take_all(intake, args, claimed)
   local promotion = promote(settlement, intake:wants())
   take_list(intake, keys.priority)
   take_list(intake, keys.lifo)
-  more = take_stream(intake, args.consumer, held) or more or intake.held_any or promotion.left
+  local left = take_stream(intake, args.consumer, held) or more or intake.held > 0 or promotion.left
   Ready.give_back(keys, held)
-  return promotion, more
+  return promotion, what_is_left(intake, promotion, left)
 end
 
 local function ring_for_lists(keys)
@@ -178,7 +186,7 @@ end
 
 local SPEC = {
   consumer = "string", cell = "string", run = "string", complete = "table", slots = "number", ahead = "number",
-  claimed = "table", max_bytes = "number",
+  claimed = "table", rung = "?table", max_bytes = "number",
 }
 local ROW = { "string", "string", "number", "string", "string", "any" }
 
@@ -194,6 +202,8 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
   end
   settlement:close()
 
+  local rung = args.rung or {}
+  Ready.answer(keys, rung)
   local paused, concurrency = Limits.read(keys)
   local slots, ahead = args.slots, args.ahead
   local intake = Intake.open(settlement, args, slots, ahead)
@@ -202,12 +212,11 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
     -- Work ahead of free slots would take places from hosts that could start it.
     intake.places = math.min(slots, Limits.free(keys, concurrency, #claimed))
   end
-  local more = false
-  local promotion
-  if not paused and (slots + ahead > 0 or #claimed > 0) then
+  local promotion, more = nil, Intake.NOTHING_LEFT
+  if not paused and (slots + ahead > 0 or #claimed > 0 or #rung > 0) then
     promotion, more = take_all(intake, args, claimed)
-    Ready.silence(keys, args.consumer)
-    if more then
+    -- Rings follow progress, or a full host that heard one passes it on; else hosts would ring each other for ever.
+    if more == Intake.MORE_LEFT or slots + ahead == 0 and #rung > 0 then
       ring_for_lists(keys)
     end
   else
@@ -219,6 +228,6 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
   end
   settlement:close()
   local expired = intake.expired + promotion.expired
-  local hints = { paused and 1 or 0, promotion.next_due, more and 1 or 0, expired, intake.quarantined }
+  local hints = { paused and 1 or 0, promotion.next_due, more, expired, intake.quarantined }
   return Replies.pack("ok", now, outcomes, intake.activations, hints)
 end)

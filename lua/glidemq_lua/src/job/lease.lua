@@ -9,9 +9,14 @@ function Lease.spent(token)
   return "-" .. token
 end
 
--- A token taken from its holder, which gets "lease lost".
-function Lease.taken(token)
-  return "~" .. (token or "")
+-- What stands in place of a run that was taken from its holder, which then gets "lease lost". A spent or taken one
+-- holds nothing and stays.
+function Lease.taken(run)
+  if not run then
+    return "~"
+  end
+  local mark = string.sub(run, 1, 1)
+  return (mark == "-" or mark == "~") and run or "~" .. run
 end
 
 -- nil when (state, run, processedOn) of the hash show that the caller holds the lease, else a row code.

@@ -37,15 +37,17 @@ function Stall.judge(keys, id, now, idle_ms, limits)
   if state ~= "active" and state ~= "waiting" then
     return "echo", values
   end
+  if state == "waiting" then
+    -- A lastActive would be that of an earlier run. A list job that waits is in no hands at all.
+    if not idle_ms then
+      return "echo", values
+    end
+    return idle_ms < limits.stalled_ms and "alive" or "unstarted", values
+  end
   local lock_ms = lock_of(values[OPTS], limits)
   local heard = tonumber(values[LAST_ACTIVE])
-  if heard and now - heard < lock_ms then
-    return "alive", values, lock_ms
-  end
-  if not heard and idle_ms and idle_ms < limits.stalled_ms then
-    return "alive", values, lock_ms
-  end
-  return state == "active" and "dead" or "unstarted", values, lock_ms
+  local alive = heard and now - heard < lock_ms or not heard and idle_ms and idle_ms < limits.stalled_ms
+  return alive and "alive" or "dead", values, lock_ms
 end
 
 -- Counts the stall. Returns "failed", "expired", or "stalled" when the job waits again, which the caller arranges.

@@ -26,6 +26,11 @@ function Active.leave(keys, cell, ids)
   end
 end
 
+-- Somebody else has taken the job out of hand, and the counter with it: only the trace is removed.
+function Active.forget(keys, cell, id)
+  redis.call("ZREM", keys.active_of .. cell, id)
+end
+
 -- The lease of a list job was extended. XX: one that has left stays away.
 function Active.touch(keys, cell, id, now)
   redis.call("ZADD", keys.active_of .. cell, "XX", now, id)

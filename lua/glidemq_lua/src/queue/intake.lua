@@ -4,6 +4,11 @@ Intake.__index = Intake
 
 local MOST = 1000 -- jobs in one reply, whatever was asked for
 
+-- Whether another step would find work.
+Intake.NOTHING_LEFT = 0
+Intake.MORE_LEFT = 1
+Intake.BLOCKED = 2 -- there is some, but only a limit's release lets it start
+
 -- What became of an offered id.
 Intake.STARTED = "started"
 Intake.DROPPED = "dropped" -- its entry or list element is of no use to anybody
@@ -24,7 +29,8 @@ function Intake.open(settlement, args, slots, ahead)
     activations = {},
     expired = 0,
     quarantined = 0,
-    held_any = false,
+    dropped = 0,
+    held = 0,
   }, Intake)
 end
 
@@ -36,7 +42,7 @@ function Intake:wants()
 end
 
 local function hold(self)
-  self.held_any = true
+  self.held = self.held + 1
   return Intake.HELD
 end
 
@@ -106,6 +112,7 @@ function Intake:offer(id, entry_id)
   end
   local values, instead = judge(self, id)
   if not values then
+    self.dropped = self.dropped + 1
     return instead
   end
   local constrained = Record.is_constrained(values)
@@ -118,6 +125,7 @@ function Intake:offer(id, entry_id)
     return hold(self)
   end
   if not Groups.admit(self.settlement, id, values) then
+    self.dropped = self.dropped + 1
     return Intake.DROPPED
   end
   start(self, id, values, entry_id)

@@ -112,7 +112,15 @@ function Ready.ring(keys)
   redis.call("XADD", keys.bell, "MAXLEN", BELL_KEPT, "*", "r", "1")
 end
 
--- A ring is spent once its reader has called: forgetting the consumer forgets its pending rings.
+-- Rings are spent once their reader asks for work.
+function Ready.answer(keys, ring_ids)
+  if #ring_ids > 0 then
+    redis.pcall("XACK", keys.bell, Ready.GROUP, unpack(ring_ids))
+    redis.pcall("XDEL", keys.bell, unpack(ring_ids))
+  end
+end
+
+-- Forgetting a consumer forgets the rings that it heard and never answered.
 function Ready.silence(keys, consumer)
   redis.pcall("XGROUP", "DELCONSUMER", keys.bell, Ready.GROUP, consumer)
 end

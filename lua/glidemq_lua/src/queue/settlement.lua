@@ -30,6 +30,7 @@ function Settlement:event(event, id, ...)
 end
 
 -- The job is not in anybody's hands any more: its entry goes, or its place among the list-sourced ones.
+-- Without a cell a list job's trace is left to recover_stalled.
 function Settlement:leave(id, entry_id, cell)
   if entry_id ~= "" then
     self.acknowledged[#self.acknowledged + 1] = entry_id

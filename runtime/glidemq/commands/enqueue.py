@@ -1,0 +1,103 @@
+"""Add jobs, all of them or none."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from glidemq.commands.command import Command, pack
+from glidemq.commands.fragments import packed_call
+from glidemq.commands.status import status_of, unexpected
+from glidemq.errors import QueueFullError
+
+
+class JobRow:
+    """One job to add, packed by whoever calls `add`, copied as it is by everybody after."""
+
+    @staticmethod
+    def pack(
+        name: str,
+        data: bytes | str,
+        opts: bytes | str = b"{}",
+        *,
+        delay_ms: int = 0,
+        priority: int = 0,
+        lifo: bool = False,
+        ttl_ms: int = 0,
+        attempts: int = 0,
+        custom_id: str | None = None,
+        parent_id: str | None = None,
+        parent_queue: str | None = None,
+    ) -> bytes:
+        """The row's msgpack. `data` is serialized, `opts` is JSON, both in UTF-8; ttl_ms 0 means none."""
+        return pack(
+            (
+                name,
+                data,
+                opts,
+                delay_ms,
+                priority,
+                1 if lifo else 0,
+                ttl_ms,
+                attempts,
+                custom_id if custom_id is not None else False,
+                parent_id if parent_id is not None else False,
+                parent_queue if parent_queue is not None else False,
+                False,
+            )
+        )
+
+
+class EnqueueResult(NamedTuple):
+    """One id per row, None for a custom id that exists; when the first scheduled one is due, or -1."""
+
+    ids: list[str | None]
+    due_ms: int
+
+
+class EnqueueCommand(Command[EnqueueResult]):
+    """Adds packed rows. Raises QueueFullError when more than `max_waiting` jobs would wait afterwards.
+
+    The call carries an id of its own under which the server remembers the reply for a minute: repeating it
+    after a lost reply adds nothing.
+    """
+
+    function = "gmq_enqueue"
+    replayable = True
+
+    __slots__ = ("call_id", "events", "max_waiting", "rows")
+
+    def __init__(
+        self,
+        queue_key: str,
+        *,
+        rows: Sequence[bytes],
+        events: bool = True,
+        max_waiting: int | None = None,
+        call_id: str | None = None,
+    ) -> None:
+        super().__init__(queue_key)
+        self.rows = rows
+        self.events = events
+        self.max_waiting = max_waiting
+        self.call_id = call_id if call_id is not None else secrets.token_hex(8)
+
+    def arguments(self) -> bytes:
+        members: dict[str, Any] = {"events": self.events, "idem": self.call_id}
+        if self.max_waiting is not None:
+            members["max_waiting"] = self.max_waiting
+        return packed_call(members, "jobs", self.rows)
+
+    def parse_reply(self, reply: list[Any]) -> EnqueueResult:
+        status = status_of(reply)
+        if status == "ok":
+            ids = [job_id.decode() if job_id is not False else None for job_id in reply[1]]
+            return EnqueueResult(ids, reply[2])
+        if status == "queue_full":
+            _, waiting, maximum = reply
+            raise QueueFullError(
+                f"{waiting} jobs wait, and {len(self.rows)} more would exceed max_waiting={maximum}; "
+                "nothing was added"
+            )
+        raise unexpected(self.function, reply)
