@@ -18,7 +18,8 @@ OFFENCES = {
     "layers": ("runtime/glidemq/errors.py", "import glidemq.commands.command"),
     "roots": ("runtime/glidemq/clock.py", "import glidemq_supervisor.cli"),
     "library-source": ("runtime/glidemq/clock.py", "import glidemq_lua"),
-    "supervisor-is-alone": ("supervisor/glidemq_supervisor/signals.py", "import asyncio"),
+    "supervisor-is-alone": ("supervisor/glidemq_supervisor/signals.py", "import glidemq.connection"),
+    "supervisor-has-no-loop": ("supervisor/glidemq_supervisor/signals.py", "import asyncio"),
     "one-server-client": ("runtime/glidemq/clock.py", "import glide"),
     "no-code-from-payloads": ("runtime/glidemq/clock.py", "import pickle"),
 }
