@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 PREFIX = "glide"
@@ -87,5 +88,6 @@ class RawQueue:
 
     def suffixes(self) -> list[str]:
         """What exists of the queue, as key suffixes."""
-        found = self.client.scan_iter(match=self.key("*"), count=1000)
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self.key("")) + "*"
+        found = self.client.scan_iter(match=pattern, count=1000)
         return sorted(key.decode().partition("}:")[2] for key in found)
