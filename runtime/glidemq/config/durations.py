@@ -23,6 +23,7 @@ def duration_s(
     minimum: float = 0.0,
     maximum: float = math.inf,
     slip_at: float = math.inf,
+    remedy: str = "pass timedelta for long ones",
 ) -> float:
     """Check a duration and return it in seconds.
 
@@ -39,7 +40,7 @@ def duration_s(
         if seconds >= slip_at:
             raise ConfigurationError(
                 f"{name} is in seconds, and {value:g} is {_spoken(seconds)}: "
-                f"if milliseconds were meant, pass {seconds / 1000:g}; pass timedelta for long ones"
+                f"if milliseconds were meant, give {seconds / 1000:g}; {remedy}"
             )
     else:
         raise ConfigurationError(
