@@ -16,7 +16,7 @@ DEADLINE_S = 60.0
 
 
 class Forked:
-    """One child process. Owns: the child, and the pipe on which it reports. Stops when: the `with` block ends."""
+    """One child process. Owns: it, and the pipe on which it reports. Stops when: the `with` block ends."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._read_fd, write_fd = os.pipe()

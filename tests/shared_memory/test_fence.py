@@ -1,4 +1,4 @@
-"""The fence: of two processes that each store a word and then load the other's, one sees the other's store."""
+"""The fence: of two processes that each store a word and load the other's, one sees the other's store."""
 
 from __future__ import annotations
 
@@ -44,9 +44,8 @@ def missed_each_other(first: memoryview, second: memoryview) -> int:
     return sum(1 for i in range(1, ROUNDS) if (j := first[i] + 1) < ROUNDS and second[j] < i)
 
 
-def race(
-    rare: Callable[[], None], frequent: Callable[[], None], register: Callable[[], bool]
-) -> tuple[int, int]:
+def race(rare: Callable[[], None] | None, frequent: Callable[[], None] | None) -> tuple[int, int]:
+    """How often the sides missed each other, and in how many rounds they ran at the same time."""
     size = LOG + 16 * ROUNDS
     created = Segment.create((size + 4095) & -4096, name="litmus")
 

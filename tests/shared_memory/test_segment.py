@@ -11,7 +11,6 @@ import sys
 import pytest
 
 from glidemq.errors import SharedMemoryError
-from glidemq.shared_memory import segment as segment_module
 from glidemq.shared_memory.segment import Segment
 from tests.shared_memory.forked import Forked, mappings_of, open_descriptors
 
@@ -182,7 +181,7 @@ def test_close_twice_leaves_no_descriptor_and_no_mapping() -> None:
 def test_too_few_descriptors_says_which_limit_to_raise() -> None:
     def child() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))
-        segments = []
+        segments: list[Segment] = []
         with pytest.raises(SharedMemoryError, match=r"ulimit -n"):
             segments.extend(Segment.create(PAGE, name="many") for _ in range(10))
 
@@ -203,6 +202,6 @@ def test_refused_size_leaves_no_descriptor_and_says_what_to_do() -> None:
 
 
 def test_other_systems_get_a_sentence_not_an_attribute_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segment_module.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(SharedMemoryError, match=r"needs Linux.*this is darwin"):
         Segment.create(PAGE, name="elsewhere")
