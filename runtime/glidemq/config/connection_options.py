@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -69,9 +69,6 @@ class ConnectionOptions:
     read_from: ReadFrom = "primary"
     # This host's availability zone, for the az_* values of read_from.
     client_az: str | None = None
-
-    # What the options were read from, for messages; set by `from_url` and `resolve_connection`.
-    origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         self._check_place()
@@ -185,9 +182,7 @@ class ConnectionOptions:
 
 
 # Members that the URL form shows already.
-_IN_URL = frozenset(
-    {"addresses", "socket", "embedded", "cluster", "tls", "username", "password", "database", "origin"}
-)
+_IN_URL = frozenset({"addresses", "socket", "embedded", "cluster", "tls", "username", "password", "database"})
 
 
 def _is_int(value: object) -> bool:

@@ -36,18 +36,19 @@ def resolve_connection(
     if isinstance(connection, ConnectionOptions):
         return connection
     if connection is not None:
-        return _from_url(connection, "the connection argument", variables)
+        return _from_url(connection, variables)
     url = variables.get(URL_VARIABLE, "").strip()
     if url:
-        return _from_url(url, URL_VARIABLE, variables)
+        try:
+            return _from_url(url, variables)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{URL_VARIABLE}: {error}") from None
     if not embedded_allowed(variables):
         raise ConfigurationError(
             f"no server is configured and {EMBEDDED_VARIABLE}=0 forbids the embedded one: "
             f"pass connection=… or set {URL_VARIABLE}"
         )
-    options = ConnectionOptions(
-        embedded=str(Path(DEFAULT_EMBEDDED_DIRECTORY).absolute()), origin="the default"
-    )
+    options = ConnectionOptions(embedded=str(Path(DEFAULT_EMBEDDED_DIRECTORY).absolute()))
     _logger.warning(
         "no server is configured: using the embedded Valkey server with its data in %s "
         "(set %s for a real one, or %s=0 to forbid this)",
@@ -66,12 +67,10 @@ def embedded_allowed(environ: Mapping[str, str]) -> bool:
     raise ConfigurationError(f"{EMBEDDED_VARIABLE} must be 0 or 1, not {value!r}")
 
 
-def _from_url(url: str, origin: str, environ: Mapping[str, str]) -> ConnectionOptions:
-    options = ConnectionOptions.from_url(url, origin=origin)
+def _from_url(url: str, environ: Mapping[str, str]) -> ConnectionOptions:
+    options = ConnectionOptions.from_url(url)
     if options.embedded is not None:
-        return ConnectionOptions.from_url(
-            url, origin=origin, embedded=str(Path(options.embedded).expanduser().absolute())
-        )
+        return ConnectionOptions.from_url(url, embedded=str(Path(options.embedded).expanduser().absolute()))
     if options.password is None:
         password = read_password_file(environ)
         if password is not None:

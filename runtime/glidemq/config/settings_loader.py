@@ -35,13 +35,10 @@ class LoadedConfig:
     warnings: tuple[str, ...]
 
     def describe(self) -> list[SettingRow]:
-        """Every setting with its value and its source, secrets redacted; `connection` is what the URL led to."""
-        rows = [
-            SettingRow(name, shown_value(name, getattr(self.config, name)), self.sources[name])
-            for name in SETTINGS
-        ]
-        rows.append(SettingRow("connection", str(self.config.connection), self.config.connection.origin))
-        return rows
+        """Every setting with value and source, secrets redacted; `connection` is what the URL led to."""
+        shown = {name: shown_value(name, getattr(self.config, name)) for name in SETTINGS}
+        rows = [SettingRow(name, value, self.sources[name]) for name, value in shown.items()]
+        return [*rows, SettingRow("connection", str(self.config.connection), self.sources["url"])]
 
     def format_table(self) -> str:
         """`describe` as aligned text."""
@@ -109,9 +106,7 @@ def _exposed_password(sources: list[Source], environ: Mapping[str, str]) -> list
     for source in sources:
         url = source.values.get("url")
         if source.directory is not None and isinstance(url, str) and has_password(url):
-            return [
-                f"{source.labels['url']} holds a password: put it into a file named by {PASSWORD_FILE_VARIABLE}"
-            ]
+            return [f"{source.labels['url']} holds a password: use {PASSWORD_FILE_VARIABLE} instead"]
     if environ.get(PASSWORD_FILE_VARIABLE) and has_password(environ.get(URL_VARIABLE, "")):
         return [f"{URL_VARIABLE} holds a password, so {PASSWORD_FILE_VARIABLE} is not used"]
     return []

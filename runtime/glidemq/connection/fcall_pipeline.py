@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from glidemq.clock import monotonic_s
+
 if TYPE_CHECKING:
     from glidemq.connection.glide_client import GlideApi
 
@@ -13,8 +15,13 @@ if TYPE_CHECKING:
 MAX_BATCH_CALLS = 256
 # Keeps the server from being blocked by one batch: 64 calls of 1 MiB took it 100-150 ms.
 MAX_BATCH_BYTES = 1 << 20
-# Two batches keep the server busy while the client parses; more only makes the batches smaller.
+# 1 to 32 make no difference on one machine. Several hide the round trip to a distant server, few keep batches
+# large.
 MAX_BATCHES_IN_FLIGHT = 8
+
+
+class UnsentError(Exception):
+    """A call's time ran out while it waited to be sent, behind others that got no answer."""
 
 
 class PendingCall(NamedTuple):
@@ -23,6 +30,7 @@ class PendingCall(NamedTuple):
     function: str
     key: str
     arguments: bytes
+    give_up_at: float
     reply: asyncio.Future[bytes]
 
 
@@ -44,11 +52,16 @@ class FcallPipeline:
         self._waiting: deque[PendingCall] = deque()
         self._flush_scheduled = False
         self._in_flight: set[asyncio.Task[None]] = set()
+        # Requests sent so far: fewer than calls.
+        self.requests = 0
 
-    def submit(self, function: str, key: str, arguments: bytes) -> asyncio.Future[bytes]:
-        """Queue one call for this turn's batch. The future gets the reply, or what glide raised."""
+    def submit(self, function: str, key: str, arguments: bytes, give_up_at: float) -> asyncio.Future[bytes]:
+        """Queue one call for this turn's batch. The future gets the reply, or what glide raised.
+
+        A call that cannot be sent before `give_up_at`, on the monotonic clock, gets UnsentError.
+        """
         reply: asyncio.Future[bytes] = self._loop.create_future()
-        self._waiting.append(PendingCall(function, key, arguments, reply))
+        self._waiting.append(PendingCall(function, key, arguments, give_up_at, reply))
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
@@ -57,9 +70,11 @@ class FcallPipeline:
     def _flush(self) -> None:
         self._flush_scheduled = False
         while self._waiting and len(self._in_flight) < self._max_in_flight:
-            task = self._loop.create_task(self._send(self._take_batch()))
-            self._in_flight.add(task)
-            task.add_done_callback(self._sent)
+            batch = self._take_batch()
+            if batch:
+                task = self._loop.create_task(self._send(batch))
+                self._in_flight.add(task)
+                task.add_done_callback(self._sent)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
@@ -67,16 +82,24 @@ class FcallPipeline:
             self._flush()
 
     def _take_batch(self) -> list[PendingCall]:
-        batch = [self._waiting.popleft()]
-        size = len(batch[0].arguments)
+        now = monotonic_s()
+        batch: list[PendingCall] = []
+        size = 0
         while self._waiting and len(batch) < MAX_BATCH_CALLS:
-            size += len(self._waiting[0].arguments)
-            if size > MAX_BATCH_BYTES:
+            call = self._waiting[0]
+            if call.reply.done():  # its caller was cancelled
+                self._waiting.popleft()
+            elif call.give_up_at < now:
+                self._waiting.popleft().reply.set_exception(UnsentError())
+            elif batch and size + len(call.arguments) > MAX_BATCH_BYTES:
                 break
-            batch.append(self._waiting.popleft())
+            else:
+                size += len(call.arguments)
+                batch.append(self._waiting.popleft())
         return batch
 
     async def _send(self, batch: list[PendingCall]) -> None:
+        self.requests += 1
         try:
             replies = await self._exchange(batch)
         except asyncio.CancelledError:

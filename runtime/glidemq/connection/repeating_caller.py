@@ -9,7 +9,7 @@ from glidemq.clock import monotonic_s
 from glidemq.config import ConnectionOptions
 from glidemq.connection.endpoint import Endpoint
 from glidemq.connection.error_mapping import Failure, Verdict, classify
-from glidemq.connection.fcall_pipeline import FcallPipeline
+from glidemq.connection.fcall_pipeline import FcallPipeline, UnsentError
 from glidemq.connection.library_loader import LibraryLoader
 from glidemq.errors import (
     AuthenticationError,
@@ -58,7 +58,7 @@ class RepeatingCaller:
         wait_s = _FIRST_WAIT_S
         while True:
             epoch = self._loader.epoch
-            failure = await self._attempt(function, key, arguments)
+            failure = await self._attempt(function, key, arguments, give_up_at)
             if isinstance(failure, bytes):
                 return failure
             if failure.verdict is Verdict.UNKNOWN:
@@ -81,9 +81,14 @@ class RepeatingCaller:
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             await self._endpoint.revive()
 
-    async def _attempt(self, function: str, key: str, arguments: bytes) -> bytes | Failure:
+    async def _attempt(self, function: str, key: str, arguments: bytes, give_up_at: float) -> bytes | Failure:
         try:
-            reply = await self._pipeline.submit(function, key, arguments)
+            reply = await self._pipeline.submit(function, key, arguments, give_up_at)
+        except UnsentError:
+            error = ConnectionError(
+                f"{function} of {key}: {self._place} does not answer; nothing was executed"
+            )
+            return Failure(Verdict.NOT_EXECUTED, error)
         except Exception as error:
             return classify(error, action=f"{function} of {key}", place=self._place)
         if reply.startswith(_OUTDATED):

@@ -70,7 +70,7 @@ class ServerCommands:
 
     async def library_version(self, route: Route | None) -> int:
         """What `gmq_version` answers on a node; raises "Function not found" where the library is missing."""
-        return int(await self._run(["FCALL_RO", "gmq_version", "0"], route))
+        return int(await self._run(["FCALL", "gmq_version", "0"], route))
 
     async def _run(self, command: list[Any], route: Route | None) -> Any:
         if route is None:
