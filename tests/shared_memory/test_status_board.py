@@ -100,7 +100,7 @@ def test_exit_status_tells_ended_well_from_not_ended(board: StatusBoard, wait_st
     slot.exit_status = wait_status
     assert slot.exit_status == wait_status
     slot.exit_status = None
-    assert slot.exit_status is None
+    assert board.slot(1).exit_status is None
 
 
 def test_begin_forgets_the_dead_process_but_not_what_outlives_it(board: StatusBoard) -> None:
@@ -122,7 +122,7 @@ def test_begin_forgets_the_dead_process_but_not_what_outlives_it(board: StatusBo
         Control.RUN,
     )
     assert (slot.kill_reason, slot.gateway_kill_reason) == (KillReason.NONE, KillReason.NONE)
-    assert slot.exit_status is None
+    assert board.slot(1).exit_status is None
     assert slot.note == ""
     assert bell.ring(), "the sleep number goes on, so that nobody confuses two sleeps"
     os.close(bell_fd)
