@@ -80,6 +80,18 @@ class GatewaySide:
         states = self.ledger.states()
         return {seq for seq in sequences if seq in unread or states.get(seq) == LedgerState.TAKEN}
 
+    def survey(self) -> dict[int, bytes]:
+        """seq → header of every activation in a living actor's hands, for a gateway that takes over.
+
+        In flow order, so that a job that moves meanwhile is seen at least once: first what the actor has not taken,
+        then its ledger. Those with an outcome are in the outbound ring, to be read afterwards.
+        """
+        found = {record.seq: record.header for record in _look(self._parts.activations)}
+        for entry in self.ledger.entries():
+            if entry.header is not None:
+                found[entry.seq] = entry.header
+        return found
+
     def harvest(self) -> Harvest:
         """Collect what a dead actor left. The caller accounts for all of it at the server, then calls
         `reset`.

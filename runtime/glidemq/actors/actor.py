@@ -1,0 +1,67 @@
+"""What every actor is: one loop, started once, stopped any number of times."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from abc import ABC, abstractmethod
+
+from glidemq.errors import ConnectionError, ServerError
+
+log = logging.getLogger("glidemq.actors")
+
+
+class Actor(ABC):
+    """One loop of its own inside the cell's event loop.
+
+    Owns: its task. Stops when: `stop` is called; stopping twice, or before a start, does nothing.
+    """
+
+    name = "actor"
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    async def run(self) -> None:
+        """The loop; ends by cancellation."""
+
+    def start(self) -> None:
+        """Begin the loop."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self.run(), name=f"glidemq-{self.name}")
+            self._task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """End the loop and wait until it has ended."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.error("%s ended unexpectedly", self.name, exc_info=task.exception())
+
+
+class PeriodicActor(Actor):
+    """An actor that does one bounded thing at an interval; a server that is away delays it, nothing more."""
+
+    def __init__(self, interval_s: float) -> None:
+        super().__init__()
+        self.interval_s = interval_s
+
+    @abstractmethod
+    async def tick(self) -> None:
+        """Do the thing once."""
+
+    async def run(self) -> None:
+        """Tick, sleep, again."""
+        while True:
+            try:
+                await self.tick()
+            except (ConnectionError, ServerError) as error:
+                log.debug("%s: %s; trying again in %.1f s", self.name, error, self.interval_s)
+            await asyncio.sleep(self.interval_s)

@@ -1,0 +1,217 @@
+"""A cell: two connections, a pump per queue, and the actors that look after them, over one work link."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from glidemq.actors.actor import Actor
+from glidemq.actors.heartbeat import Heartbeat
+from glidemq.actors.observer import CellObserver
+from glidemq.actors.promoter import Promoter
+from glidemq.actors.registration import Registration
+from glidemq.actors.stall_recovery import StallRecovery
+from glidemq.clock import monotonic_ns
+from glidemq.connection.command_connection import CommandConnection
+from glidemq.connection.reader_connection import ReaderConnection
+from glidemq.errors import ConnectionError, ServerError
+from glidemq.pipeline.in_flight import InFlight
+from glidemq.pipeline.link import WorkLink
+from glidemq.pipeline.queue_pump import QueuePump, QueueSettings
+from glidemq.pipeline.reader import Reader
+
+log = logging.getLogger("glidemq.cell")
+
+DRAIN_POLL_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class CellSettings:
+    """Identity and intervals of a cell, in seconds (defaults: ruling 6)."""
+
+    consumer: str
+    block: float = 1.0
+    promotion_interval: float = 0.25
+    stalled_interval: float = 30.0
+    max_stalled_count: int = 1
+
+
+class _ReaderActor(Actor):
+    name = "reader"
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__()
+        self._reader = reader
+
+    async def run(self) -> None:
+        await self._reader.run()
+
+    async def stop(self) -> None:
+        await self._reader.release()
+        await super().stop()
+
+
+class Cell:
+    """Everything between the server and a work link.
+
+    Owns: the command connection, the reader connection, the pumps and the actors. Stops when `drain` and `stop` have
+    been called; `stop` alone leaves running jobs to be recovered as orphans or stalled.
+    """
+
+    def __init__(
+        self,
+        settings: CellSettings,
+        *,
+        commands: CommandConnection,
+        reader: ReaderConnection,
+        in_flight: InFlight,
+        link: WorkLink,
+        observer: CellObserver | None = None,
+    ) -> None:
+        self.settings = settings
+        self.commands = commands
+        self.in_flight = in_flight
+        self.link = link
+        self.observer = observer or CellObserver()
+        self._pumps: dict[str, QueuePump] = {}
+        self._reader_connection = reader
+        self._leases_in_doubt = False
+        self._restoring = asyncio.Lock()
+        self.heartbeat = Heartbeat(connection=commands, in_flight=in_flight, link=link)
+        self._registration = Registration(
+            connection=commands,
+            pumps=self.pumps,
+            in_flight=in_flight,
+            consumer=settings.consumer,
+            stalled_interval_s=settings.stalled_interval,
+        )
+        self._stall_recovery = StallRecovery(
+            connection=commands,
+            pumps=self.pumps,
+            consumer=settings.consumer,
+            stalled_interval_s=settings.stalled_interval,
+            max_stalled_count=settings.max_stalled_count,
+        )
+        self._promoter = Promoter(
+            connection=commands,
+            pumps=self.pumps,
+            link=link,
+            promotion_interval_s=settings.promotion_interval,
+        )
+        self.reader = Reader(
+            consumer=settings.consumer,
+            connection=reader,
+            commands=commands,
+            pumps=self.pumps,
+            register=self._registration.tick,
+            block_ms=int(settings.block * 1000),
+        )
+        self._reader_actor = _ReaderActor(self.reader)
+        self._fetching: tuple[Actor, ...] = (self._reader_actor, self._promoter, self._stall_recovery)
+        self._keeping: tuple[Actor, ...] = (self.heartbeat, self._registration)
+        self._started = False
+
+    def pumps(self) -> Iterable[QueuePump]:
+        """The pumps of all queues served."""
+        return self._pumps.values()
+
+    def pump(self, queue: str) -> QueuePump | None:
+        """The pump of one queue, if it is served."""
+        return self._pumps.get(queue)
+
+    def serve(self, settings: QueueSettings) -> QueuePump:
+        """Begin to serve a queue; serving it twice changes nothing."""
+        pump = self._pumps.get(settings.queue)
+        if pump is None:
+            pump = self._pumps[settings.queue] = QueuePump(
+                settings,
+                consumer=self.settings.consumer,
+                connection=self.commands,
+                in_flight=self.in_flight,
+                link=self.link,
+                observer=self.observer,
+                restore_leases=self._restore_leases,
+                connection_lost=self._connection_lost,
+                drained=lambda _: self.reader.reconsider(),
+            )
+            if self._started:
+                # Its consumer group must exist before anything reads it.
+                self._leases_in_doubt = True
+                pump.kick()
+        return pump
+
+    async def start(self) -> None:
+        """Announce the cell, renew what it still holds, then fetch.
+
+        Raises ConnectionError when the server cannot be reached.
+        """
+        await self._registration.tick()
+        await self.heartbeat.extend_all()
+        self._started = True
+        for actor in (*self._keeping, *self._fetching):
+            actor.start()
+        for pump in self._pumps.values():
+            pump.kick()
+
+    def flush(self) -> None:
+        """Report all outcomes now."""
+        for pump in self._pumps.values():
+            pump.flush()
+
+    def flush_overdue(self, longest_ns: int) -> None:
+        """Report outcomes that have waited for company for longer than this."""
+        for pump in self._pumps.values():
+            pump.flush_overdue(longest_ns)
+
+    def slots_changed(self) -> None:
+        """The link has more or fewer free slots, for another reason than a job that ended: processes came or went."""
+        for pump in self._pumps.values():
+            pump.kick()
+        self.reader.reconsider()
+
+    async def drain(self, deadline_ns: int | None = None) -> bool:
+        """Fetch nothing more and wait for what runs; True when nothing is left, False at the deadline."""
+        for pump in self._pumps.values():
+            pump.close_intake()
+        for actor in self._fetching:
+            await actor.stop()
+        while self.in_flight or not all(pump.settled for pump in self._pumps.values()):
+            if deadline_ns is not None and monotonic_ns() >= deadline_ns:
+                return False
+            self.flush()
+            await asyncio.sleep(DRAIN_POLL_S)
+        return True
+
+    async def stop(self, *, deliver_for_s: float = 5.0) -> None:
+        """Deliver the last outcomes if the server lets us, leave the registries, close both connections."""
+        for actor in (*self._fetching, *self._keeping):
+            await actor.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deliver_for_s):
+                await asyncio.gather(*(pump.close() for pump in self._pumps.values()))
+        for pump in self._pumps.values():
+            await pump.abandon()
+        with contextlib.suppress(ConnectionError, ServerError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._registration.leave()
+        await self._reader_connection.close()
+        await self.commands.close()
+
+    # -- after a broken connection -----------------------------------------------------------------------------------
+
+    def _connection_lost(self) -> None:
+        self._leases_in_doubt = True
+        self._stall_recovery.grant_grace()
+
+    async def _restore_leases(self) -> None:
+        if not self._leases_in_doubt:
+            return
+        async with self._restoring:
+            if self._leases_in_doubt:
+                await self._registration.tick()
+                await self.heartbeat.extend_all()
+                self._leases_in_doubt = False
+                self.observer.recovered()

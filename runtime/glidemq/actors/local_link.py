@@ -1,0 +1,167 @@
+"""The work link inside one process: processors run as tasks of the loop, or on threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from glidemq.clock import monotonic_ns
+from glidemq.pipeline.in_flight import InFlight
+from glidemq.pipeline.lease import Lease
+from glidemq.pipeline.outcome import JobOutcome
+from glidemq.pipeline.queue_pump import QueuePump
+from glidemq.rings.cancel_board import CancelReason
+
+
+class LocalExecution(Protocol):
+    """Runs one job of one queue in this process."""
+
+    concurrency: int
+
+    async def run_local(self, lease: Lease) -> JobOutcome:
+        """Run the job to its end; never raises."""
+        ...
+
+    def abort(self, lease: Lease, reason: CancelReason) -> None:
+        """Set the running job's abort signal."""
+        ...
+
+
+class LocalLink:
+    """Runs leases in this process, `concurrency` at a time per queue; a few more wait to hide the round trip.
+
+    Owns: the tasks of the running jobs, and the leases that wait for a slot.
+    """
+
+    def __init__(self, in_flight: InFlight, *, max_wait_ns: int) -> None:
+        self._in_flight = in_flight
+        self._max_wait_ns = max_wait_ns
+        self._executions: dict[str, LocalExecution] = {}
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._active: dict[str, int] = {}
+        self._waiting: dict[str, deque[Lease]] = {}
+        self._reserved: dict[QueuePump, int] = {}
+        self._overdue_timer: asyncio.TimerHandle | None = None
+        self.on_start: Callable[[Lease], None] = lambda _: None
+
+    def serve(self, queue: str, execution: LocalExecution) -> None:
+        """Run the jobs of `queue` with `execution`."""
+        self._executions[queue] = execution
+        self._active[queue] = 0
+        self._waiting[queue] = deque()
+
+    @property
+    def running(self) -> Mapping[int, asyncio.Task[None]]:
+        """Tasks of the running jobs, by lease number."""
+        return self._running
+
+    # -- WorkLink ----------------------------------------------------------------------------------------------------
+
+    def wants(self, pump: QueuePump) -> tuple[int, int]:
+        """Free slots, and how many jobs may wait behind the running ones."""
+        queue = pump.queue
+        concurrency = self._executions[queue].concurrency
+        held = self._active[queue] + len(self._waiting[queue]) + self._reserved.get(pump, 0)
+        ahead = pump.service_times.ahead(concurrency, self._max_wait_ns)
+        slots = max(concurrency - held, 0)
+        return slots, max(concurrency + ahead - held - slots, 0)
+
+    def collect(self) -> None:
+        """Nothing lies anywhere: outcomes go to the pump as they come."""
+
+    def reserve(self, pump: QueuePump, jobs: int) -> None:
+        """Count jobs asked for but not granted yet."""
+        self._reserved[pump] = self._reserved.get(pump, 0) + jobs
+
+    def dispatch(self, lease: Lease) -> None:
+        """Start the job, or let it wait for a slot."""
+        queue = lease.pump.queue
+        lease.dispatched_ns = monotonic_ns()
+        if self._active[queue] < self._executions[queue].concurrency:
+            self._start(lease)
+        else:
+            self._waiting[queue].append(lease)
+            if self._overdue_timer is None:
+                self._arm_overdue_timer()
+
+    def flush(self) -> None:
+        """Nobody sleeps who would have to be woken."""
+
+    def settled(self, receipt: Any) -> None:
+        """Nothing to acknowledge: an outcome lives in the pump's outbox until it is settled."""
+
+    def abort(self, lease: Lease, reason: CancelReason) -> None:
+        """Set the job's abort signal."""
+        lease.abort_reason = reason
+        self._executions[lease.pump.queue].abort(lease, reason)
+
+    def is_alive(self, lease: Lease) -> bool:
+        """The process that would extend the lease is the one that runs the job."""
+        return True
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def _start(self, lease: Lease) -> None:
+        self._active[lease.pump.queue] += 1
+        task = asyncio.get_running_loop().create_task(self._run(lease))
+        self._running[lease.seq] = task
+        self.on_start(lease)
+
+    async def _run(self, lease: Lease) -> None:
+        pump = lease.pump
+        started_ns = monotonic_ns()
+        outcome: JobOutcome | None = None
+        try:
+            outcome = await self._executions[pump.queue].run_local(lease)
+        finally:
+            self._running.pop(lease.seq, None)
+            self._active[pump.queue] -= 1
+            owned = self._in_flight.take(lease.seq) is not None
+            if outcome is None:  # this task was cancelled: a forced close
+                if owned:
+                    pump.give_back(lease)
+            elif not owned:
+                pass
+            elif outcome.succeeded:
+                pump.complete(outcome.row, lease, None, monotonic_ns() - started_ns)
+            else:
+                pump.fail(outcome.row, lease, None)
+            waiting = self._waiting[pump.queue]
+            if waiting:
+                self._start(waiting.popleft())
+            pump.flush()
+
+    # -- taking back -----------------------------------------------------------------------------------------------------
+
+    def _arm_overdue_timer(self) -> None:
+        self._overdue_timer = asyncio.get_running_loop().call_later(
+            self._max_wait_ns / 1e9, self._take_back_overdue
+        )
+
+    def _take_back_overdue(self) -> None:
+        """Give back what waits behind jobs that take longer than we thought, so that another host may run it."""
+        self._overdue_timer = None
+        overdue_ns = monotonic_ns() - self._max_wait_ns
+        for waiting in self._waiting.values():
+            while waiting and waiting[-1].dispatched_ns < overdue_ns:
+                lease = waiting.pop()
+                lease.pump.service_times.distrust(lease.name)
+                if self._in_flight.take(lease.seq) is not None:
+                    lease.pump.give_back(lease)
+        if any(self._waiting.values()):
+            self._arm_overdue_timer()
+
+    def give_back_waiting(self) -> None:
+        """On drain: return everything that has not started."""
+        for waiting in self._waiting.values():
+            while waiting:
+                lease = waiting.popleft()
+                if self._in_flight.take(lease.seq) is not None:
+                    lease.pump.give_back(lease)
+
+    def cancel_running(self) -> None:
+        """On a forced close: end what runs; threads cannot be ended, their outcome is discarded."""
+        for task in list(self._running.values()):
+            task.cancel()

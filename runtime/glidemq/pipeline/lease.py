@@ -1,0 +1,109 @@
+"""A lease: the right, held by this cell, to decide the outcome of one activation of one job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from glidemq.commands.command import unpack
+from glidemq.commands.step import SUSPECT, Activation
+
+if TYPE_CHECKING:
+    from glidemq.pipeline.queue_pump import QueuePump
+
+MIN_LOCK_MS = 1_000
+MAX_LOCK_MS = 86_400_000
+# A Node reclaimer looks at entries idle for 30 s, so no lease goes longer than this without a heartbeat (ruling 3).
+MAX_BEAT_INTERVAL_MS = 10_000
+
+# Position of attemptsMade in the packed job.
+ATTEMPTS_MADE_FIELD = 5
+
+
+class Lease:
+    """One activation of one job, from the step reply that granted it to the reply that settles it.
+
+    `seq` names the lease inside the cell (rings, ledger, cancel board); `token` names it to the server.
+    """
+
+    __slots__ = (
+        "_attempts_made",
+        "abort_reason",
+        "blob",
+        "dispatched_ns",
+        "entry_id",
+        "flags",
+        "holder",
+        "id",
+        "lock_ms",
+        "name",
+        "next_beat_ns",
+        "opts",
+        "processed_on",
+        "pump",
+        "seq",
+        "timeout_ms",
+        "token",
+    )
+
+    def __init__(self, seq: int, pump: QueuePump, activation: Activation, default_lock_ms: int) -> None:
+        self.seq = seq
+        self.pump = pump
+        self.blob = activation.blob
+        self.id = activation.id
+        self.token = activation.token
+        self.entry_id = activation.entry_id
+        self.name = activation.name
+        self.opts = activation.opts
+        self.processed_on = activation.processed_on
+        self.flags = activation.flags
+        self.lock_ms = default_lock_ms
+        self.timeout_ms = 0
+        self.next_beat_ns = 0
+        self.dispatched_ns = 0
+        self.holder: Any = None  # whatever the link notes about where the job is
+        self.abort_reason = 0
+        self._attempts_made = 0
+        if activation.opts != b"{}":
+            self._read_options(activation.opts)
+
+    def _read_options(self, raw: bytes) -> None:
+        try:
+            options = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            return
+        if not isinstance(options, dict):
+            return
+        lock_ms = options.get("lockDuration")
+        if isinstance(lock_ms, (int, float)) and MIN_LOCK_MS <= lock_ms <= MAX_LOCK_MS:
+            self.lock_ms = int(lock_ms)
+        timeout_ms = options.get("timeout")
+        if isinstance(timeout_ms, (int, float)) and timeout_ms > 0:
+            self.timeout_ms = int(timeout_ms)
+
+    def restore(self, opts: bytes, attempts_made: int) -> None:
+        """Fill in what the rings do not carry, for a lease that a new gateway took over."""
+        self.opts = opts
+        self._attempts_made = attempts_made
+        self._read_options(opts)
+
+    @property
+    def attempts_made(self) -> int:
+        """Failures before this activation, as stored when it was granted."""
+        return int(unpack(self.blob)[ATTEMPTS_MADE_FIELD] or 0) if self.blob else self._attempts_made
+
+    @property
+    def suspect(self) -> bool:
+        """True when this job was running as a process died: it runs alone, so that a second death names it."""
+        return bool(self.flags & SUSPECT)
+
+    @property
+    def beat_interval_ns(self) -> int:
+        """Nanoseconds between heartbeats: half of the job's lock, never slower than every 10 s."""
+        return min(self.lock_ms // 2, MAX_BEAT_INTERVAL_MS) * 1_000_000
+
+    @property
+    def fence(self) -> tuple[bytes, bytes, int]:
+        """What the server checks before it accepts anything about this activation."""
+        return self.id, self.token, self.processed_on

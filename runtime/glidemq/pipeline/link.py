@@ -1,0 +1,50 @@
+"""What the pipeline needs from whatever runs the jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from glidemq.rings.cancel_board import CancelReason
+
+if TYPE_CHECKING:
+    from glidemq.pipeline.lease import Lease
+    from glidemq.pipeline.queue_pump import QueuePump
+
+
+class WorkLink(Protocol):
+    """Hands leases to the code that runs jobs and brings outcomes back to the lease's pump.
+
+    Implemented by the rings (`process.ring_link`) and, inside one process, by the worker (`actors.local_link`).
+    """
+
+    def wants(self, pump: QueuePump) -> tuple[int, int]:
+        """(slots, ahead): jobs of this queue that can start now, and those that may wait right behind."""
+        ...
+
+    def collect(self) -> None:
+        """Bring in the outcomes that lie ready, before a call that could carry them."""
+        ...
+
+    def reserve(self, pump: QueuePump, jobs: int) -> None:
+        """Count jobs asked for but not granted yet; a negative number ends the reservation."""
+        ...
+
+    def dispatch(self, lease: Lease) -> None:
+        """Take charge of the lease. What cannot be placed is given back through its pump."""
+        ...
+
+    def flush(self) -> None:
+        """Called once after a batch of dispatches: wake whoever sleeps."""
+        ...
+
+    def settled(self, receipt: Any) -> None:
+        """The server has accepted, or finally refused, the outcome that carried this receipt."""
+        ...
+
+    def abort(self, lease: Lease, reason: CancelReason) -> None:
+        """Set the job's abort signal; for good when the lease is lost."""
+        ...
+
+    def is_alive(self, lease: Lease) -> bool:
+        """Whether the lease may be extended: its process lives, is not stopped, and the job is within its time."""
+        ...

@@ -1,0 +1,151 @@
+"""From what a processor returned or raised to the row that the server is told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from glidemq.commands.fail import FailureRow
+from glidemq.commands.step import CompletionRow, Retain
+from glidemq.errors import PayloadValidationError, UnrecoverableError
+
+MAX_RETURN_BYTES: Final = 1_048_576
+TIMEOUT_REASON: Final = "Job timeout exceeded"
+
+# (attempts made, error) -> seconds until the next attempt
+BackoffStrategy = Callable[[int, BaseException], float]
+
+
+class JobOutcome(NamedTuple):
+    """A packed row and what the runtime must know about it without unpacking it.
+
+    urgent: somebody waits for this outcome (a parent, a group, a retry), so it is reported without waiting for
+    company.
+    """
+
+    succeeded: bool
+    row: bytes
+    urgent: bool
+
+
+class JobOptionsOnWire:
+    """The options of one job that decide what follows its end, read from the stored `opts` JSON (wire-format 2.2.2)."""
+
+    __slots__ = ("attempts", "backoff", "remove_on_complete", "remove_on_fail", "timeout_ms")
+
+    def __init__(self, raw: bytes) -> None:
+        options: Any = {}
+        if raw != b"{}":
+            try:
+                options = orjson.loads(raw)
+            except orjson.JSONDecodeError:
+                options = {}
+            if not isinstance(options, dict):
+                options = {}
+        self.attempts = _whole_number(options.get("attempts"))
+        self.timeout_ms = _whole_number(options.get("timeout"))
+        self.backoff = options.get("backoff")
+        self.remove_on_complete = retention(options.get("removeOnComplete"))
+        self.remove_on_fail = retention(options.get("removeOnFail"))
+
+
+def _whole_number(value: Any) -> int:
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else 0
+
+
+def retention(option: Any) -> Retain:
+    """`removeOnComplete` / `removeOnFail` as the server library takes it: False keeps the job for ever."""
+    if option is True:
+        return True
+    if isinstance(option, bool) or option is None:
+        return False
+    if isinstance(option, (int, float)):
+        return int(option) if option > 0 else False
+    if isinstance(option, Mapping):
+        age, count = option.get("age"), option.get("count")
+        return (_positive(age), _positive(count))
+    return False
+
+
+def _positive(value: Any) -> int | bool:
+    return (
+        int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else False
+    )
+
+
+# Most jobs carry no options: they share this one.
+NO_OPTIONS: Final = JobOptionsOnWire(b"{}")
+
+
+def read_options(raw: bytes) -> JobOptionsOnWire:
+    """The options of a job from its stored JSON; malformed ones count as none."""
+    return NO_OPTIONS if raw == b"{}" else JobOptionsOnWire(raw)
+
+
+def completed(
+    fence: tuple[bytes, bytes, int, bytes], return_value: bytes, options: JobOptionsOnWire, *, urgent: bool
+) -> JobOutcome:
+    """The outcome of a processor that returned; `fence` is (id, token, processed_on, entry_id)."""
+    if len(return_value) > MAX_RETURN_BYTES:
+        reason = (
+            f"Return value exceeds maximum size ({len(return_value)} bytes > {MAX_RETURN_BYTES} bytes). "
+            "Use smaller return values or store large data externally."
+        )
+        return failed(fence, reason, options, attempts_made=0)
+    return JobOutcome(True, CompletionRow.pack(*fence, return_value, options.remove_on_complete), urgent)
+
+
+def failed(
+    fence: tuple[bytes, bytes, int, bytes],
+    reason: str,
+    options: JobOptionsOnWire,
+    *,
+    attempts_made: int,
+    error: BaseException | None = None,
+    for_good: bool = False,
+    strategies: Mapping[str, BackoffStrategy] | None = None,
+) -> JobOutcome:
+    """The outcome of a processor that raised, or that was stopped.
+
+    attempts_made: as stored when this attempt began, so this is failure number `attempts_made + 1`. The server
+    decides between a retry and the end by its own count.
+    """
+    final = for_good or isinstance(error, (UnrecoverableError, PayloadValidationError))
+    max_attempts = 0 if final else options.attempts
+    delay_ms = 0
+    if max_attempts > attempts_made + 1:
+        delay_ms = backoff_ms(options.backoff, attempts_made + 1, error, strategies)
+    row = FailureRow.pack(*fence, reason, max_attempts, delay_ms, options.remove_on_fail)
+    return JobOutcome(False, row, True)
+
+
+def backoff_ms(
+    backoff: Any,
+    failures: int,
+    error: BaseException | None = None,
+    strategies: Mapping[str, BackoffStrategy] | None = None,
+) -> int:
+    """Milliseconds until the next attempt after failure number `failures` (wire-format 5.8)."""
+    if not isinstance(backoff, Mapping):
+        return 0
+    kind = backoff.get("type")
+    strategy = (strategies or {}).get(kind) if isinstance(kind, str) else None
+    if strategy is not None and error is not None:
+        return max(0, round(strategy(failures, error) * 1000))
+    delay = backoff.get("delay")
+    delay_ms = float(delay) if isinstance(delay, (int, float)) and delay > 0 else 0.0
+    if kind == "exponential":
+        delay_ms *= 2.0 ** (failures - 1)
+    jitter = backoff.get("jitter")
+    if isinstance(jitter, (int, float)) and jitter > 0:
+        delay_ms += random.random() * jitter * delay_ms  # noqa: S311 - spreads retries, guards nothing
+    # Due times must stay below the scheduled set's priority classes: ten years is for ever.
+    return min(round(delay_ms), 315_360_000_000)
+
+
+def reason_of(error: BaseException) -> str:
+    """What is stored as `failedReason`: the message alone, as the reference does; the type where there is none."""
+    return str(error) or type(error).__name__

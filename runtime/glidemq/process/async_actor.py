@@ -1,0 +1,194 @@
+"""An actor process for `async def` processors: many jobs at once on one uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import uvloop
+
+from glidemq.clock import monotonic_ns
+from glidemq.pipeline.execution import AsyncExecution
+from glidemq.process.actor_context import ActorContext
+from glidemq.process.messages import outcome_header
+from glidemq.process.ring_connection import RingConnection
+from glidemq.process_spec import EXIT_OK
+from glidemq.rings.actor_side import TakenActivation
+from glidemq.rings.cancel_board import CancelReason
+from glidemq.rings.records import JobIdentity, RecordKind
+from glidemq.shared_memory.status_slot import ProcessState
+
+RECORDS_PER_READ = 64
+FULL_RING_RETRY_S = 0.002
+
+
+class LoopAbortFlag:
+    """A running job's abort signal inside an event loop: set by the loop, so that waiting for it costs nothing."""
+
+    __slots__ = ("_event", "_reason")
+
+    def __init__(self) -> None:
+        self._reason = CancelReason.NONE
+        self._event: asyncio.Event | None = None
+
+    def reason(self) -> CancelReason:
+        """Why the job should stop; NONE while it should not."""
+        return self._reason
+
+    def set(self, reason: CancelReason) -> None:
+        """Raise the flag."""
+        self._reason = reason
+        if self._event is not None:
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Return once the flag is up."""
+        if self._event is None:
+            self._event = asyncio.Event()
+            if self._reason:
+                self._event.set()
+        await self._event.wait()
+
+
+class AsyncActor:
+    """The loop of an async actor process.
+
+    Owns: the tasks of the running jobs, and their slots in the ledger. Stops when: it is told to drain or stop, and
+    nothing runs and its activation ring is empty.
+    """
+
+    def __init__(self, context: ActorContext) -> None:
+        self._context = context
+        self._slot = context.slot
+        self._side = context.side
+        self._loop = asyncio.get_running_loop()
+        self._connection = RingConnection(context, self._wake_soon)
+        self._executions = {
+            name.encode(): AsyncExecution(
+                processor, self._connection, kill_grace_s=context.spec.config.kill_grace
+            )
+            for name, processor in context.processors.items()
+        }
+        self._flags: dict[int, LoopAbortFlag] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake_scheduled = False
+        self._finished = asyncio.Event()
+        self._done = 0
+        self._failed = 0
+
+    async def run(self) -> int:
+        """Serve until told to go; the exit status."""
+        context = self._context
+        bell_fd = context.bell.fileno()
+        self._loop.add_reader(bell_fd, self._on_bell)
+        beat = self._loop.create_task(self._beat())
+        context.announce_ready("async")
+        self._on_bell()
+        await self._finished.wait()
+        beat.cancel()
+        self._loop.remove_reader(bell_fd)
+        self._wake_now()
+        context.change_state(ProcessState.DRAINED)
+        return EXIT_OK
+
+    async def _beat(self) -> None:
+        """The loop that runs the jobs says that it turns; also the bound for a lost wake-up."""
+        while True:
+            self._slot.beat_ns = monotonic_ns()
+            self._on_bell()
+            await asyncio.sleep(self._context.spec.config.beat)
+
+    # -- receiving ---------------------------------------------------------------------------------------------------------
+
+    def _on_bell(self) -> None:
+        bell = self._context.bell
+        side = self._side
+        bell.drain()
+        while True:
+            self._read_replies()
+            self._read_activations()
+            bell.prepare_sleep()
+            if side.replies.is_empty() and (side.activations.is_empty() or not side.ledger.free_slots()):
+                break
+            bell.cancel_sleep()
+        if self._context.told_to_go and not self._tasks and side.activations.is_empty():
+            self._finished.set()
+
+    def _read_replies(self) -> None:
+        for record in self._side.replies.pop_many(RECORDS_PER_READ):
+            if record.kind == RecordKind.ABORT:
+                flag = self._flags.get(record.seq)
+                if flag is not None:
+                    flag.set(CancelReason(record.body[0]))
+            else:
+                self._connection.receive(record)
+
+    def _read_activations(self) -> None:
+        side = self._side
+        while taken := side.take_activations(RECORDS_PER_READ):
+            for activation in taken:
+                record = activation.record
+                identity = JobIdentity.unpack(record.header)
+                execution = self._executions.get(identity.queue)
+                # Without one the gateway goes by another version of the app: it will not send such jobs again.
+                if side.start(activation) or execution is None:
+                    self._report(RecordKind.SKIPPED, record.seq, b"", b"")
+                    side.finish(activation)
+                    continue
+                task = self._loop.create_task(self._process(activation, identity.queue, execution))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    # -- running -----------------------------------------------------------------------------------------------------------
+
+    async def _process(self, activation: TakenActivation, queue: bytes, execution: AsyncExecution) -> None:
+        record = activation.record
+        flag = self._flags[record.seq] = LoopAbortFlag()
+        started_ns = monotonic_ns()
+        status = self._slot
+        status.current_seq = record.seq
+        status.job_started_ns = started_ns
+        outcome = await execution.run(record.body, flag)
+        service_ns = monotonic_ns() - started_ns
+        kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
+        self._report(kind, record.seq, outcome_header(service_ns, queue), outcome.row)
+        self._side.finish(activation)
+        del self._flags[record.seq]
+        self._done += 1
+        status.jobs_done = self._done
+        if not outcome.succeeded:
+            self._failed += 1
+            status.jobs_failed = self._failed
+        if len(self._flags) == 0:
+            status.current_seq = 0
+
+    def _report(self, kind: RecordKind, seq: int, header: bytes, body: bytes) -> None:
+        outbound = self._side.outbound
+        while not outbound.try_push(kind, seq, header, body):
+            # Back-pressure: the gateway is behind, or away. Nothing else may run meanwhile, or it would pile up too.
+            self._context.gateway_bell.ring_always()
+            time.sleep(FULL_RING_RETRY_S)
+        self._wake_soon()
+
+    # -- waking the gateway ------------------------------------------------------------------------------------------------
+
+    def _wake_soon(self) -> None:
+        """Ring once for everything that this turn of the loop finishes."""
+        if not self._wake_scheduled:
+            self._wake_scheduled = True
+            self._loop.call_soon(self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._wake_scheduled = False
+        self._context.gateway_bell.ring()
+        if not self._side.activations.is_empty() or self._context.told_to_go:
+            self._loop.call_soon(self._on_bell)
+
+
+def run(context: ActorContext) -> int:
+    """Run an async actor on a uvloop of its own."""
+
+    async def main() -> int:
+        return await AsyncActor(context).run()
+
+    return uvloop.run(main())

@@ -1,0 +1,55 @@
+"""Executes the commands that processors send through the rings."""
+
+from __future__ import annotations
+
+import asyncio
+
+from glidemq.connection.connection import Connection
+from glidemq.errors import GlideMQError, UnknownOutcomeError
+from glidemq.process.actor_channel import ActorChannel, Receipt
+from glidemq.process.messages import NO_ERROR, error_header
+from glidemq.rings.records import CommandHeader, Record, RecordKind
+
+FULL_RING_RETRY_S = 0.002
+
+
+class CommandServer:
+    """Passes each command on to the cell's command connection and its reply back into the ring.
+
+    The connection pipelines what arrives in one turn of the loop, from all actors together.
+    Owns: one task per command in progress.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def accept(self, channel: ActorChannel, record: Record, receipt: Receipt) -> None:
+        """Begin to execute one command."""
+        # What an earlier gateway had read, it may have executed (feasibility 8).
+        read_before = receipt.position <= channel.side.outbound.read_before
+        task = asyncio.get_running_loop().create_task(self._answer(channel, record, receipt, read_before))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(
+        self, channel: ActorChannel, record: Record, receipt: Receipt, read_before: bool
+    ) -> None:
+        header = CommandHeader.unpack(record.header)
+        reply, error = b"", NO_ERROR
+        try:
+            if read_before and not header.replayable:
+                raise UnknownOutcomeError(
+                    "the gateway was replaced while this call was in progress: it was executed 0 or 1 times"
+                )
+            reply = await self._connection.call(
+                header.function.decode(), header.queue_key.decode(), record.body, replayable=header.replayable
+            )
+        except GlideMQError as failure:
+            error = error_header(failure)
+        while receipt.epoch == channel.epoch:
+            if channel.side.replies.try_push(RecordKind.REPLY, record.seq, error, reply):
+                channel.bell.ring()
+                break
+            await asyncio.sleep(FULL_RING_RETRY_S)
+        channel.acknowledge(receipt)

@@ -1,0 +1,67 @@
+"""Enforces each job's `timeout` from outside the process that runs it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from glidemq.clock import monotonic_ns
+from glidemq.pipeline.lease import Lease
+from glidemq.process.actor_channel import ActorChannel
+from glidemq.process.sync_actor import SOFT_TIMEOUT_SIGNAL
+from glidemq.rings.cancel_board import CancelReason
+from glidemq.shared_memory.status_slot import KillReason
+
+log = logging.getLogger("glidemq.gateway")
+
+
+class Deadlines:
+    """Watches the running jobs that have a timeout.
+
+    A sync job gets its abort signal set and is interrupted between two bytecodes; if it still runs after the grace
+    (native code, or code that swallows everything), its process is killed. A coroutine is cancelled by its own loop;
+    this one only steps in when that loop itself no longer turns.
+    """
+
+    def __init__(self, channels: Sequence[ActorChannel], *, kill_grace_ns: int) -> None:
+        self._channels = channels
+        self._kill_grace_ns = kill_grace_ns
+
+    def check(self) -> None:
+        """Look at every running job once; cheap when none has a timeout."""
+        now_ns = monotonic_ns()
+        for channel in self._channels:
+            for lease in channel.leases.values():
+                if lease.timeout_ms:
+                    self._check(channel, lease, now_ns)
+                if channel.is_sync:
+                    break  # only the first of a sync actor's jobs can be running
+
+    def _check(self, channel: ActorChannel, lease: Lease, now_ns: int) -> None:
+        started_ns = lease.dispatched_ns
+        if channel.is_sync:
+            if channel.slot.current_seq != lease.seq:
+                return
+            started_ns = channel.slot.job_started_ns
+        overrun_ns = now_ns - started_ns - lease.timeout_ms * 1_000_000
+        if overrun_ns < 0:
+            return
+        if lease.seq not in channel.timed_out:
+            channel.timed_out.add(lease.seq)
+            channel.side.cancel(lease.seq, CancelReason.TIMEOUT)
+            if channel.is_sync:
+                channel.signal(SOFT_TIMEOUT_SIGNAL)
+        # A healthy loop needs its own grace to cancel the coroutine, so it gets twice as long.
+        grace_ns = self._kill_grace_ns if channel.is_sync else 2 * self._kill_grace_ns
+        loop_turns = not channel.is_sync and now_ns - channel.slot.beat_ns < grace_ns
+        if overrun_ns > grace_ns and not loop_turns:
+            log.error(
+                "job %s of %r overran its timeout of %.3g s and did not stop within %.3g s: actor %d (pid %d) is killed",
+                lease.id.decode(errors="replace"),
+                lease.pump.queue,
+                lease.timeout_ms / 1000,
+                grace_ns / 1e9,
+                channel.index,
+                channel.slot.pid,
+            )
+            channel.kill(KillReason.JOB_TIMEOUT)

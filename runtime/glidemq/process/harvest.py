@@ -1,0 +1,113 @@
+"""After an actor process died: accounts for every job in its hands, then clears its rings for the next one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Sequence
+
+from glidemq.errors import RingCorruptionError
+from glidemq.pipeline.in_flight import InFlight
+from glidemq.pipeline.lease import Lease
+from glidemq.pipeline.outcome import TIMEOUT_REASON, failed, read_options
+from glidemq.process.actor_channel import ActorChannel
+from glidemq.process.ring_link import RingLink
+from glidemq.shared_memory.status_slot import KillReason
+
+log = logging.getLogger("glidemq.gateway")
+
+
+def death_of(wait_status: int) -> str:
+    """How a process ended, in a word: the signal's name, or its exit status."""
+    if os.WIFSIGNALED(wait_status):
+        return signal.Signals(os.WTERMSIG(wait_status)).name
+    return f"exit status {os.WEXITSTATUS(wait_status)}"
+
+
+class Harvester:
+    """Decides what becomes of a dead actor's jobs (feasibility 6 and 7, ruling 1).
+
+    An outcome that lies in the ring counts, whatever the ledger says. What never started goes elsewhere. A job that
+    ran alone is charged with the crash; several that ran together are suspects, and each runs again alone.
+    """
+
+    def __init__(self, link: RingLink, in_flight: InFlight) -> None:
+        self._link = link
+        self._in_flight = in_flight
+
+    def harvest(self, channel: ActorChannel) -> None:
+        """Account for everything, then raise the segment's generation."""
+        slot = channel.slot
+        generation = slot.generation
+        started = self._collect(channel)
+        left = list(channel.leases.values())
+        timed_out = channel.timed_out.copy()
+        planned = slot.kill_reason is not KillReason.NONE
+        killed_for_timeout = slot.gateway_kill_reason is KillReason.JOB_TIMEOUT
+        wait_status = slot.exit_status or 0
+        # Before anything is placed again: this actor's load is gone.
+        channel.reset(generation)
+        crashed: list[Lease] = []
+        for lease in left:
+            if killed_for_timeout and lease.seq in timed_out:
+                self._fail_timed_out(lease)
+            elif lease.seq in started and not planned and not killed_for_timeout and wait_status:
+                crashed.append(lease)
+            elif planned and lease.seq in started:
+                self._give_back(lease, None)
+            else:
+                self._link.requeue(lease)
+        self._charge(channel.index, crashed, wait_status)
+        slot.harvested_generation = generation
+
+    def _collect(self, channel: ActorChannel) -> set[int]:
+        """Read the outcomes that lie in the ring; the numbers of the jobs that had started and have none."""
+        try:
+            # The ledger before the ring: the actor pushes an outcome before it forgets the job.
+            harvest = channel.side.harvest()
+        except RingCorruptionError as error:
+            log.error("actor %d left a corrupt ring: %s", channel.index, error)
+            return set(channel.leases)
+        for record, position in harvest.outbound:
+            self._link.receive(channel, record, position)
+        return {entry.seq for entry in harvest.started}
+
+    def _charge(self, actor: int, crashed: Sequence[Lease], wait_status: int) -> None:
+        if not crashed:
+            return
+        death = death_of(wait_status)
+        if len(crashed) == 1:
+            lease = crashed[0]
+            log.error(
+                "actor %d died by %s while running job %s of %r: the crash is charged to it, and it runs again now",
+                actor,
+                death,
+                lease.id.decode(errors="replace"),
+                lease.pump.queue,
+            )
+            self._give_back(lease, death)
+            return
+        log.error(
+            "actor %d died by %s while running %d jobs: each of them runs again alone, uncharged",
+            actor,
+            death,
+            len(crashed),
+        )
+        for lease in crashed:
+            self._give_back(lease, True)
+
+    def _give_back(self, lease: Lease, crash_reason: str | bool | None) -> None:
+        if self._in_flight.take(lease.seq) is not None:
+            lease.pump.give_back(lease, crash_reason)
+
+    def _fail_timed_out(self, lease: Lease) -> None:
+        if self._in_flight.take(lease.seq) is None:
+            return
+        outcome = failed(
+            (*lease.fence, lease.entry_id),
+            TIMEOUT_REASON,
+            read_options(lease.opts),
+            attempts_made=lease.attempts_made,
+        )
+        lease.pump.fail(outcome.row, lease, None)

@@ -1,0 +1,86 @@
+"""What the records in the rings carry, on top of the kinds and headers that `glidemq.rings.records` defines.
+
+    activation ring  gateway -> actor   ACTIVATION: seq of the lease, its identity, the packed job
+    reply ring       gateway -> actor   REPLY: seq of the command, nothing or an error, the reply
+                                        ABORT: seq of the lease whose abort signal was set
+    outbound ring    actor -> gateway   MANIFEST; COMPLETION, FAILURE: seq of the lease, service time and queue, the
+                                        packed row for the server; SKIPPED: seq of the lease; COMMAND: its own seq
+
+Queue names travel as text, since gateway and actor may have been started with different versions of the app.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from glidemq import errors
+from glidemq.commands.command import Command, pack, unpack
+from glidemq.commands.step import Activation
+from glidemq.pipeline.lease import Lease
+from glidemq.rings.records import CommandHeader, JobIdentity
+
+# The name only steers estimates and logs on this way.
+NAME_BYTES = 64
+
+_SERVICE_TIME = struct.Struct("<Q")
+
+
+def identity_of(lease: Lease) -> bytes:
+    """Header of an activation: whose lease it is, for the ledger and for a gateway that takes over."""
+    return JobIdentity(
+        lease.processed_on,
+        lease.flags,
+        lease.pump.queue.encode(),
+        lease.id,
+        lease.token,
+        lease.entry_id,
+        lease.name[:NAME_BYTES],
+    ).pack()
+
+
+def activation_of(identity: JobIdentity) -> Activation:
+    """What a gateway that takes over knows of an activation: enough to extend, report and return it."""
+    return Activation(
+        blob=b"",
+        id=identity.job_id,
+        token=identity.token,
+        entry_id=identity.entry_id,
+        name=identity.name,
+        opts=b"{}",
+        processed_on=identity.processed_on,
+        flags=identity.flags,
+    )
+
+
+def outcome_header(service_ns: int, queue: bytes) -> bytes:
+    """How long the job ran, and in which queue it lives."""
+    return _SERVICE_TIME.pack(service_ns) + queue
+
+
+def read_outcome_header(header: bytes) -> tuple[int, str]:
+    """(service_ns, queue)"""
+    return _SERVICE_TIME.unpack_from(header)[0], header[_SERVICE_TIME.size :].decode()
+
+
+def command_header(command: Command[Any]) -> bytes:
+    """Which function of the server library a processor's command calls; its arguments are the record's body."""
+    return CommandHeader(command.replayable, command.function.encode(), command.queue_key.encode()).pack()
+
+
+NO_ERROR = b""
+
+
+def error_header(error: errors.GlideMQError) -> bytes:
+    """An error as it crosses to the process whose processor made the call."""
+    return pack((type(error).__name__, str(error)))
+
+
+def read_error_header(header: bytes) -> errors.GlideMQError:
+    """The error again, as its own class where this process knows it."""
+    name, text = (part.decode(errors="replace") for part in unpack(header))
+    kind: Any = getattr(errors, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, errors.GlideMQError)):
+        kind = errors.ServerError
+    error: errors.GlideMQError = kind(text)
+    return error

@@ -1,0 +1,275 @@
+"""The work link of a gateway: leases go out through rings, outcomes come back through rings."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from glidemq.clock import monotonic_ns
+from glidemq.pipeline.in_flight import InFlight
+from glidemq.pipeline.lease import Lease
+from glidemq.pipeline.outcome import NO_OPTIONS, failed
+from glidemq.pipeline.queue_pump import QueuePump
+from glidemq.process.actor_channel import ActorChannel, Receipt, wake_touched
+from glidemq.process.messages import read_outcome_header
+from glidemq.rings.cancel_board import CancelReason
+from glidemq.rings.ledger import LedgerState
+from glidemq.rings.records import Record, RecordKind
+
+log = logging.getLogger("glidemq.gateway")
+
+RECORDS_PER_READ = 256
+
+
+class RingLink:
+    """Places leases with actor processes and brings their outcomes to the pumps.
+
+    Owns: the channels' load, and the few leases that no actor can take at the moment. One loop uses it.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[ActorChannel],
+        in_flight: InFlight,
+        *,
+        max_ring_wait_ns: int,
+        pump_of: Callable[[str], QueuePump | None],
+        on_command: Callable[[ActorChannel, Record, Receipt], None],
+        is_process_stopped: Callable[[int], bool],
+    ) -> None:
+        self.channels = channels
+        self._in_flight = in_flight
+        self._max_ring_wait_ns = max_ring_wait_ns
+        self._pump_of = pump_of
+        self._on_command = on_command
+        self._is_process_stopped = is_process_stopped
+        self._reserved: dict[QueuePump, int] = {}
+        self._waiting: deque[Lease] = deque()  # suspects, and what a full ring refused
+
+    # -- WorkLink --------------------------------------------------------------------------------------------------------
+
+    def wants(self, pump: QueuePump) -> tuple[int, int]:
+        """Free slots, and how many jobs may wait behind running ones, over all actors that serve the queue."""
+        queue = pump.queue
+        free = backlog = actors = 0
+        for channel in self.channels:
+            if queue in channel.concurrency and channel.accepts:
+                slots = channel.free_slots(queue)
+                if slots > 0:
+                    free += slots
+                else:
+                    backlog -= slots
+                actors += 1
+        if not actors:
+            return 0, 0
+        reserved = sum(self._reserved.values()) + len(self._waiting)
+        ahead = pump.service_times.ahead(actors, self._max_ring_wait_ns)
+        slots = max(free - reserved, 0)
+        return slots, max(free + ahead - backlog - reserved - slots, 0)
+
+    def reserve(self, pump: QueuePump, jobs: int) -> None:
+        """Other queues of the same actors must not ask for the slots that a call in flight already asks for."""
+        left = self._reserved.get(pump, 0) + jobs
+        if left > 0:
+            self._reserved[pump] = left
+        else:
+            self._reserved.pop(pump, None)
+
+    def dispatch(self, lease: Lease) -> None:
+        """Give the lease to the actor that will be free first; hold it if there is none."""
+        if lease.suspect or not self._try_place(lease):
+            self._waiting.append(lease)
+            self.place_waiting()
+
+    def _refuse(self, lease: Lease, error: ValueError) -> None:
+        """A job that fits no ring would block its queue for ever."""
+        if self._in_flight.take(lease.seq) is not None:
+            reason = f"The job is too large to be handed to an actor process: {error}"
+            lease.pump.fail(
+                failed((*lease.fence, lease.entry_id), reason, NO_OPTIONS, attempts_made=0).row, lease, None
+            )
+
+    def flush(self) -> None:
+        """Wake the actors that were given something."""
+        wake_touched(self.channels)
+
+    def settled(self, receipt: Any) -> None:
+        """The outcome in this record of the outbound ring is durable."""
+        if receipt is not None:
+            receipt.channel.acknowledge(receipt)
+
+    def abort(self, lease: Lease, reason: CancelReason) -> None:
+        """Set the abort signal that the job's own process reads without asking anybody."""
+        lease.abort_reason = reason
+        channel = lease.holder
+        if isinstance(channel, ActorChannel):
+            channel.side.cancel(lease.seq, reason)
+            channel.side.replies.try_push(RecordKind.ABORT, lease.seq, bytes((int(reason),)))
+            channel.bell.ring()
+
+    def is_alive(self, lease: Lease) -> bool:
+        """Extend leases only for processes that can still finish their job."""
+        channel = lease.holder
+        if not isinstance(channel, ActorChannel):
+            return True
+        return not self._is_process_stopped(channel.slot.pid)
+
+    # -- placing -----------------------------------------------------------------------------------------------------------
+
+    def _try_place(self, lease: Lease) -> bool:
+        queue = lease.pump.queue
+        best: ActorChannel | None = None
+        best_free = -(1 << 30)
+        for channel in self.channels:
+            if queue in channel.concurrency and channel.accepts and not channel.alone:
+                free = channel.free_slots(queue)
+                if free > best_free:
+                    best, best_free = channel, free
+        if best is None:
+            return False
+        try:
+            return best.try_push(lease)
+        except ValueError as error:
+            self._refuse(lease, error)
+            return True
+
+    def place_waiting(self) -> None:
+        """Try again what could not be placed: suspects need an actor of their own."""
+        for _ in range(len(self._waiting)):
+            lease = self._waiting.popleft()
+            if self._in_flight.get(lease.seq) is not lease:
+                continue
+            if not (self._try_place_alone(lease) if lease.suspect else self._try_place(lease)):
+                self._waiting.append(lease)
+        self.flush()
+
+    def _try_place_alone(self, lease: Lease) -> bool:
+        queue = lease.pump.queue
+        for channel in self.channels:
+            if queue in channel.concurrency and channel.accepts and not channel.leases:
+                return channel.try_push(lease)
+        return False
+
+    def requeue(self, lease: Lease) -> None:
+        """Place a lease again whose actor died or was too slow to start it; same activation, new number."""
+        if self._in_flight.take(lease.seq) is None:
+            return
+        if not lease.blob:  # taken over from an earlier gateway: its payload is gone
+            lease.pump.give_back(lease)
+            return
+        lease.seq = self._in_flight.next_seq()
+        lease.holder = None
+        self._in_flight.add(lease)
+        self.dispatch(lease)
+        self.flush()
+
+    def give_back_waiting(self) -> None:
+        """On drain: what could not be placed returns to the server."""
+        while self._waiting:
+            lease = self._waiting.popleft()
+            if self._in_flight.take(lease.seq) is not None:
+                lease.pump.give_back(lease)
+
+    # -- reading -----------------------------------------------------------------------------------------------------------
+
+    def collect(self) -> None:
+        """Read every outbound ring to its end."""
+        for channel in self.channels:
+            if channel.attached_generation:
+                self.read(channel)
+
+    def has_unread(self) -> bool:
+        """True when an outbound ring has something: asked after `prepare_sleep`, before sleeping."""
+        return any(
+            channel.attached_generation and not channel.side.outbound.is_empty() for channel in self.channels
+        )
+
+    def read(self, channel: ActorChannel) -> None:
+        """Read one actor's outbound ring to its end and pass everything on."""
+        freed = False
+        while True:
+            records = channel.side.outbound.read_many(RECORDS_PER_READ)
+            for record, position in records:
+                freed = self.receive(channel, record, position) or freed
+            if len(records) < RECORDS_PER_READ:
+                break
+        if freed and self._waiting:
+            self.place_waiting()
+
+    def receive(self, channel: ActorChannel, record: Record, position: int) -> bool:
+        """Pass on one record of an outbound ring; True when it freed a slot."""
+        receipt = channel.receipt(position)
+        kind, seq = record.kind, record.seq
+        if kind == RecordKind.COMPLETION or kind == RecordKind.FAILURE:
+            channel.take(seq)
+            lease = self._in_flight.take(seq)
+            service_ns, queue = read_outcome_header(record.header)
+            pump = lease.pump if lease is not None else self._pump_of(queue)
+            if pump is None:
+                log.error("an outcome for queue %r, which this cell does not serve, was dropped", queue)
+                channel.acknowledge(receipt)
+            elif kind == RecordKind.COMPLETION:
+                pump.complete(record.body, lease, receipt, service_ns)
+            else:
+                pump.fail(record.body, lease, receipt)
+            return True
+        if kind == RecordKind.COMMAND:
+            self._on_command(channel, record, receipt)
+            return False
+        if kind == RecordKind.SKIPPED:
+            lease = channel.take(seq)
+            channel.acknowledge(receipt)
+            if lease is not None and not channel.side.cancels.reason_for(seq):
+                channel.unserve(lease.pump.queue)
+            if lease is not None:  # taken back while it was being started
+                self._after_take_back(lease)
+            return True
+        if kind == RecordKind.MANIFEST:
+            channel.manifest = orjson.loads(record.body)
+        channel.acknowledge(receipt)
+        return False
+
+    # -- taking back -------------------------------------------------------------------------------------------------------
+
+    def take_back_overdue(self) -> None:
+        """Take back what waited in a ring for longer than `max_ring_wait` (feasibility 21)."""
+        overdue_ns = monotonic_ns() - self._max_ring_wait_ns
+        for channel in self.channels:
+            if channel.is_sync and len(channel.leases) > 1:
+                self._take_back(channel, overdue_ns)
+
+    def take_back_unstarted(self, channel: ActorChannel) -> None:
+        """Take back everything that the actor has not started: it is about to go."""
+        self._take_back(channel, monotonic_ns() + 1)
+
+    def _take_back(self, channel: ActorChannel, overdue_ns: int) -> None:
+        started = {seq for seq, state in channel.side.ledger.states().items() if state == LedgerState.STARTED}
+        overdue = [
+            lease.seq
+            for lease in channel.leases.values()
+            if lease.dispatched_ns < overdue_ns and lease.seq not in started
+        ]
+        if not overdue:
+            return
+        for seq in started:
+            blocking = channel.leases.get(seq)
+            if blocking is not None:
+                blocking.pump.service_times.distrust(blocking.name)
+        for seq in channel.side.take_back(overdue):
+            lease = channel.take(seq)
+            if lease is not None:
+                self._after_take_back(lease)
+        self.flush()
+
+    def _after_take_back(self, lease: Lease) -> None:
+        queue = lease.pump.queue
+        for channel in self.channels:
+            if queue in channel.concurrency and channel.accepts and channel.free_slots(queue) > 0:
+                self.requeue(lease)
+                return
+        if self._in_flight.take(lease.seq) is not None:
+            lease.pump.give_back(lease)

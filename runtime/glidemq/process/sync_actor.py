@@ -1,0 +1,172 @@
+"""An actor process for plain `def` processors: one job at a time, on the main thread, with no event loop at all."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any, TypeVar
+
+from glidemq.clock import monotonic_ns
+from glidemq.commands.command import Command, unpack
+from glidemq.pipeline.execution import Overrun, SyncExecution
+from glidemq.process.actor_context import ActorContext
+from glidemq.process.messages import command_header, outcome_header, read_error_header
+from glidemq.process.wake_policy import WakePolicy
+from glidemq.process_spec import EXIT_OK
+from glidemq.rings.actor_side import TakenActivation
+from glidemq.rings.cancel_board import CancelReason
+from glidemq.rings.records import JobIdentity, RecordKind
+from glidemq.shared_memory.status_slot import ProcessState
+
+R = TypeVar("R")
+
+IDLE_WAIT_S = 1.0  # a bound for what the bell's reasoning does not cover
+FULL_RING_WAIT_S = 0.005
+
+SOFT_TIMEOUT_SIGNAL = signal.SIGUSR1
+
+
+class RingAbortFlag:
+    """A running job's abort signal: one word in shared memory, written by the gateway."""
+
+    __slots__ = ("_board", "_seq")
+
+    def __init__(self, board: Any, seq: int) -> None:
+        self._board = board
+        self._seq = seq
+
+    def reason(self) -> CancelReason:
+        """Why the job should stop; NONE while it should not."""
+        return CancelReason(self._board.reason_for(self._seq))
+
+
+class SyncActor:
+    """The loop of a sync actor process.
+
+    Order of its stores (feasibility 6): ledger TAKEN, activation head, STARTED, user code, completion record, FREE.
+    Owns: the actor side of the rings. Stops when: it is told to drain or stop and its activation ring is empty.
+    """
+
+    def __init__(self, context: ActorContext) -> None:
+        self._context = context
+        self._slot = context.slot
+        self._side = context.side
+        self._policy = WakePolicy()
+        self._running_seq = 0
+        self._done = 0
+        self._failed = 0
+        self._executions = {
+            name.encode(): SyncExecution(processor, self.execute)
+            for name, processor in context.processors.items()
+        }
+
+    def run(self) -> int:
+        """Serve until told to go; the exit status."""
+        context = self._context
+        signal.signal(SOFT_TIMEOUT_SIGNAL, self._on_soft_timeout)
+        context.announce_ready("sync")
+        side = self._side
+        while True:
+            taken = side.take_activations(1)
+            if taken:
+                self._process(taken[0])
+                continue
+            self._wake_gateway()
+            if context.told_to_go:
+                break
+            self._sleep()
+        context.change_state(ProcessState.DRAINED)
+        return EXIT_OK
+
+    def _sleep(self) -> None:
+        bell = self._context.bell
+        self._slot.beat_ns = monotonic_ns()
+        bell.prepare_sleep()
+        if self._side.activations.is_empty() and not self._context.told_to_go:
+            bell.wait(IDLE_WAIT_S)
+        else:
+            bell.cancel_sleep()
+
+    def _process(self, activation: TakenActivation) -> None:
+        side = self._side
+        slot = self._slot
+        record = activation.record
+        seq = record.seq
+        identity = JobIdentity.unpack(record.header)
+        execution = self._executions.get(identity.queue)
+        # Without one the gateway goes by another version of the app: it will not send such jobs again.
+        if side.start(activation) or execution is None:
+            self._push(RecordKind.SKIPPED, seq, b"", b"")
+            side.finish(activation)
+            return
+        started_ns = monotonic_ns()
+        slot.job_started_ns = slot.beat_ns = started_ns
+        slot.current_seq = self._running_seq = seq
+        outcome = execution.run(record.body, RingAbortFlag(side.cancels, seq))
+        now_ns = monotonic_ns()
+        self._running_seq = 0
+        service_ns = now_ns - started_ns
+        kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
+        self._push(kind, seq, outcome_header(service_ns, identity.queue), outcome.row)
+        slot.current_seq = 0
+        side.finish(activation)
+        self._done += 1
+        slot.jobs_done = self._done
+        if not outcome.succeeded:
+            self._failed += 1
+            slot.jobs_failed = self._failed
+        if self._policy.finished(
+            now_ns,
+            service_ns,
+            urgent=outcome.urgent,
+            waiting_bytes=side.activations.unread_bytes(),
+            record_bytes=len(record.header) + len(record.body) + 24,
+        ):
+            self._wake_gateway()
+
+    def _wake_gateway(self) -> None:
+        if self._policy.held:
+            self._policy.woken()
+        self._context.gateway_bell.ring()
+
+    def _push(self, kind: RecordKind, seq: int, header: bytes, body: bytes) -> None:
+        outbound = self._side.outbound
+        while not outbound.try_push(kind, seq, header, body):
+            # Back-pressure: the gateway is behind, or away.
+            self._context.gateway_bell.ring_always()
+            self._slot.beat_ns = monotonic_ns()
+            self._context.bell.prepare_sleep()
+            self._context.bell.wait(FULL_RING_WAIT_S)
+
+    # -- commands from the processor -------------------------------------------------------------------------------------
+
+    def execute(self, command: Command[R]) -> R:
+        """Have the gateway execute a command, and wait for its reply on the main thread."""
+        seq = self._context.next_command_seq()
+        header = command_header(command)
+        self._push(RecordKind.COMMAND, seq, header, command.arguments())
+        self._context.gateway_bell.ring()
+        replies = self._side.replies
+        bell = self._context.bell
+        while True:
+            record = replies.try_pop()
+            if record is None:
+                bell.prepare_sleep()
+                if replies.is_empty():
+                    bell.wait(IDLE_WAIT_S)
+                else:
+                    bell.cancel_sleep()
+                continue
+            if record.kind != RecordKind.REPLY or record.seq != seq:
+                continue  # the answer to a call that a soft timeout ended, or news the cancel board has too
+            if record.header:
+                raise read_error_header(record.header)
+            return command.parse_reply(unpack(record.body))
+
+    # -- timeouts ----------------------------------------------------------------------------------------------------------
+
+    def _on_soft_timeout(self, *_: Any) -> None:
+        """The gateway's signal that the running job is over time; late ones find another job, or none."""
+        seq = self._running_seq
+        if seq and self._side.cancels.reason_for(seq) == CancelReason.TIMEOUT:
+            self._running_seq = 0
+            raise Overrun

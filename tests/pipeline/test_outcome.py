@@ -1,0 +1,127 @@
+"""What follows from a processor's end, by the job's options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glidemq.commands.command import unpack
+from glidemq.errors import PayloadValidationError, UnrecoverableError
+from glidemq.pipeline.outcome import (
+    MAX_RETURN_BYTES,
+    NO_OPTIONS,
+    backoff_ms,
+    completed,
+    failed,
+    read_options,
+    reason_of,
+    retention,
+)
+
+FENCE = (b"7", b"run.1", 1_795_313_086_551, b"1-0")
+
+
+def options(**given_options: Any) -> Any:
+    return read_options(orjson.dumps(given_options))
+
+
+def test_a_return_value_becomes_a_completion_row() -> None:
+    outcome = completed(FENCE, b'{"ok":true}', NO_OPTIONS, urgent=False)
+    assert outcome.succeeded
+    assert unpack(outcome.row)[:5] == [*FENCE, b'{"ok":true}']
+
+
+def test_a_return_value_over_one_mebibyte_fails_the_job_with_the_documented_text() -> None:
+    outcome = completed(FENCE, b"x" * (MAX_RETURN_BYTES + 1), NO_OPTIONS, urgent=False)
+    assert not outcome.succeeded
+    assert unpack(outcome.row)[4].decode() == (
+        "Return value exceeds maximum size (1048577 bytes > 1048576 bytes). "
+        "Use smaller return values or store large data externally."
+    )
+
+
+def test_a_failure_with_attempts_left_carries_its_delay() -> None:
+    retry = options(attempts=3, backoff={"type": "exponential", "delay": 100})
+    row = unpack(failed(FENCE, "boom", retry, attempts_made=1).row)
+    assert row[4:7] == [b"boom", 3, 200]
+
+
+def test_the_last_attempt_computes_no_delay() -> None:
+    retry = options(attempts=2, backoff={"type": "fixed", "delay": 100})
+    assert unpack(failed(FENCE, "boom", retry, attempts_made=1).row)[5:7] == [2, 0]
+
+
+@pytest.mark.parametrize("error", [UnrecoverableError("no"), PayloadValidationError("bad field")])
+def test_errors_that_cannot_heal_are_not_retried(error: Exception) -> None:
+    retry = options(attempts=5)
+    assert unpack(failed(FENCE, "no", retry, attempts_made=0, error=error).row)[5] == 0
+
+
+def test_a_custom_strategy_gets_the_failure_and_answers_in_seconds() -> None:
+    seen: list[tuple[int, BaseException]] = []
+
+    def strategy(failures: int, error: BaseException) -> float:
+        seen.append((failures, error))
+        return 1.5
+
+    error = RuntimeError("x")
+    assert backoff_ms({"type": "mine", "delay": 7}, 2, error, {"mine": strategy}) == 1500
+    assert seen == [(2, error)]
+
+
+@pytest.mark.parametrize(
+    ("backoff", "failures", "expected"),
+    [
+        (None, 1, 0),
+        ({"type": "fixed", "delay": 100}, 3, 100),
+        ({"type": "unknown", "delay": 100}, 3, 100),
+        ({"type": "exponential", "delay": 100}, 1, 100),
+        ({"type": "exponential", "delay": 100}, 4, 800),
+        ({"type": "exponential", "delay": -1}, 4, 0),
+        ({"type": "fixed", "delay": "soon"}, 1, 0),
+        ("nonsense", 1, 0),
+    ],
+)
+def test_backoff_follows_the_wire_format(backoff: Any, failures: int, expected: int) -> None:
+    assert backoff_ms(backoff, failures) == expected
+
+
+@given(st.floats(0.01, 1), st.integers(1, 10_000))
+def test_jitter_adds_up_to_its_share(jitter: float, delay: int) -> None:
+    assert delay <= backoff_ms({"type": "fixed", "delay": delay, "jitter": jitter}, 1) <= delay * (1 + jitter) + 1
+
+
+def test_exponential_backoff_never_leaves_the_range_of_due_times() -> None:
+    assert backoff_ms({"type": "exponential", "delay": 1000}, 500) == 315_360_000_000
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (None, False),
+        (False, False),
+        (True, True),
+        (0, False),
+        (25, 25),
+        ({"age": 60}, (60, False)),
+        ({"age": 60, "count": 5}, (60, 5)),
+        ("yes", False),
+    ],
+)
+def test_retention_options_reach_the_server_as_it_takes_them(option: Any, expected: Any) -> None:
+    assert retention(option) == expected
+
+
+@pytest.mark.parametrize("raw", [b"not json", b"[]", b"null", b'{"attempts":"many","timeout":-1}'])
+def test_malformed_options_count_as_none(raw: bytes) -> None:
+    read = read_options(raw)
+    assert (read.attempts, read.timeout_ms, read.remove_on_fail) == (0, 0, False)
+
+
+def test_the_reason_is_the_message_or_the_type_where_there_is_none() -> None:
+    assert reason_of(ValueError("bad 0")) == "bad 0"
+    assert reason_of(ValueError()) == "ValueError"
