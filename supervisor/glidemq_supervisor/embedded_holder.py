@@ -1,0 +1,61 @@
+"""The supervisor's hold on the embedded server, if the configuration leads to one."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from glidemq.config import RuntimeConfig
+from glidemq_supervisor.descriptors import DescriptorLedger
+
+if TYPE_CHECKING:
+    from glidemq.embedded import EmbeddedServer
+
+log = logging.getLogger("glidemq.supervisor")
+
+
+class EmbeddedHolder:
+    """Keeps the embedded server running from before the first gateway until after the last.
+
+    Without it the server would stop whenever the one gateway that holds it is replaced. Does nothing when a
+    real server is configured. Owns: a hold. Stops when: released, or the supervisor dies, which releases it
+    too.
+    """
+
+    def __init__(self, config: RuntimeConfig, descriptors: DescriptorLedger) -> None:
+        self._directory = config.connection.embedded
+        self._descriptors = descriptors
+        self._server: EmbeddedServer | None = None
+        self._asking = False
+
+    def acquire(self) -> None:
+        """Take the hold and let the server start, without waiting. Raises ConfigurationError."""
+        if self._directory is None:
+            return
+        from glidemq.embedded import EmbeddedServer
+
+        self._server = EmbeddedServer.acquire(self._directory)
+        self._descriptors.record(*self._server.fds())
+        self._asking = True
+
+    @property
+    def asking(self) -> bool:
+        """While true, poll often and fork nothing: a child would inherit the connection that asks."""
+        return self._asking
+
+    def ask_again(self) -> None:
+        """A gateway has lost the server: find out, and start another one if it is gone."""
+        if self._server is not None:
+            self._asking = True
+
+    def poll(self) -> None:
+        """Move on without waiting. Raises ProcessError when the server does not start."""
+        if self._server is not None and self._asking and self._server.poll():
+            self._asking = False
+            log.debug("the embedded server in %s answers", self._directory)
+
+    def release(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            self._descriptors.forget(*server.fds())
+            server.release()
