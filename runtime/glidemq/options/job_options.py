@@ -1,0 +1,179 @@
+"""The options of one job: their types, their checks, and their form on the wire.
+
+The wire form has two halves. `opts` is a JSON object with the camelCase names of the Node library and
+milliseconds, holding exactly what the caller gave; some options are repeated as fields of the job hash,
+which the server reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypedDict, cast
+
+import orjson
+
+from glidemq.errors import ValidationError
+from glidemq.options.backoff import Backoff, backoff_from_wire, backoff_to_wire
+from glidemq.options.durations import Duration, duration_ms
+from glidemq.options.names import check_job_id
+from glidemq.options.nested import count, seconds, unknown_name
+from glidemq.options.retention import Retention, retention_from_wire, retention_to_wire
+
+MAX_PRIORITY = 2048
+MIN_LOCK_MS, MAX_LOCK_MS = 1_000, 86_400_000
+
+
+class JobOptions(TypedDict, total=False):
+    """Options of `Queue.add`; all optional, None meaning "not given". Source: features page, section 4.
+
+    job_id: an id of one's own, unique in the queue; adding it twice adds nothing the second time.
+    delay: seconds or timedelta before the job may run.
+    priority: 0 to 2048. 1 is the most urgent, 2048 the least, 0 (default) comes after all of them.
+    lifo: run the newest first, ahead of the jobs without priority.
+    ttl: seconds or timedelta after the adding within which the job must start, or it fails with "expired".
+    attempts: how often to run the job in all until it succeeds; 0 and 1 both mean once.
+    backoff: the wait between attempts; a `Backoff`, or a mapping with its fields.
+    timeout: seconds or timedelta of processing after which an attempt fails with "Job timeout exceeded".
+    lock_duration: 1 to 86400 seconds without a sign of life before the job counts as stalled.
+    remove_on_complete, remove_on_fail: True removes the job when it ends, a number keeps that many, a
+        `Retention` (or a mapping with its fields) keeps by age and number, False (default) keeps all.
+    """
+
+    job_id: str | None
+    delay: Duration | None
+    priority: int | None
+    lifo: bool | None
+    ttl: Duration | None
+    attempts: int | None
+    backoff: Backoff | Mapping[str, Any] | None
+    timeout: Duration | None
+    lock_duration: Duration | None
+    remove_on_complete: bool | int | Retention | Mapping[str, Any] | None
+    remove_on_fail: bool | int | Retention | Mapping[str, Any] | None
+
+
+class WireOptions(NamedTuple):
+    """Checked options: the `opts` JSON and what is repeated in the job hash. 0 means "none" throughout."""
+
+    json: bytes
+    delay_ms: int
+    priority: int
+    lifo: bool
+    ttl_ms: int
+    attempts: int
+    job_id: str | None
+
+
+NO_OPTIONS = WireOptions(b"{}", 0, 0, False, 0, 0, None)
+
+
+def to_wire(options: Mapping[str, object]) -> WireOptions:
+    """Check options and bring them into their wire form.
+
+    Raises:
+        ValidationError: an unknown option (with a suggestion), or a value of the wrong type or out of range.
+    """
+    if not options:
+        return NO_OPTIONS
+    wire: dict[str, Any] = {}
+    for name, value in options.items():
+        rule = _RULES.get(name)
+        if rule is None:
+            raise unknown_name(name, list(_RULES), "job option")
+        if value is not None:
+            wire[rule.wire_name] = rule.to_wire(value)
+    return WireOptions(
+        orjson.dumps(wire),
+        wire.get("delay", 0),
+        wire.get("priority", 0),
+        wire.get("lifo", False),
+        wire.get("ttl", 0),
+        wire.get("attempts", 0),
+        wire.get("jobId"),
+    )
+
+
+def from_wire(opts: Mapping[str, Any]) -> JobOptions:
+    """The options of a stored job under their Python names, durations in seconds.
+
+    Tolerant, since others write jobs too: members that this version does not know, or whose value it cannot
+    read, are left out here and remain visible in the wire form.
+    """
+    options: dict[str, Any] = {}
+    for name, rule in _RULES.items():
+        value = opts.get(rule.wire_name)
+        if value is None:
+            continue
+        try:
+            options[name] = rule.from_wire(value)
+        except (TypeError, ValueError, OverflowError, AttributeError):
+            continue
+    return cast(JobOptions, options)
+
+
+def _delay(value: object) -> int:
+    return duration_ms(
+        value, "delay", sentence="Delay must be >= 0: a finite number of seconds or a timedelta"
+    )
+
+
+def _priority(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValidationError("priority must be an integer between 0 and 2048")
+    if value < 0:
+        raise ValidationError("Priority must be >= 0")
+    if value > MAX_PRIORITY:
+        raise ValidationError("Priority must be <= 2048")
+    return value
+
+
+def _lifo(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValidationError("lifo must be True or False")
+    return value
+
+
+def _ttl(value: object) -> int:
+    return duration_ms(value, "ttl", sentence="ttl must be a non-negative finite number")
+
+
+def _attempts(value: object) -> int:
+    return count(value, "attempts must be a non-negative integer")
+
+
+def _timeout(value: object) -> int:
+    return duration_ms(value, "timeout", positive=True)
+
+
+def _lock_duration(value: object) -> int:
+    sentence = "lock_duration must be a finite number between 1 and 86400"
+    milliseconds = duration_ms(value, "lock_duration", sentence=sentence, bare_limit=True)
+    if not MIN_LOCK_MS <= milliseconds <= MAX_LOCK_MS:
+        raise ValidationError(sentence)
+    return milliseconds
+
+
+class _Rule(NamedTuple):
+    wire_name: str
+    to_wire: Callable[[object], Any]
+    from_wire: Callable[[Any], Any]
+
+
+_RULES: dict[str, _Rule] = {
+    "job_id": _Rule("jobId", check_job_id, str),
+    "delay": _Rule("delay", _delay, seconds),
+    "priority": _Rule("priority", _priority, int),
+    "lifo": _Rule("lifo", _lifo, bool),
+    "ttl": _Rule("ttl", _ttl, seconds),
+    "attempts": _Rule("attempts", _attempts, int),
+    "backoff": _Rule("backoff", backoff_to_wire, backoff_from_wire),
+    "timeout": _Rule("timeout", _timeout, seconds),
+    "lock_duration": _Rule("lockDuration", _lock_duration, seconds),
+    "remove_on_complete": _Rule(
+        "removeOnComplete", partial(retention_to_wire, name="remove_on_complete"), retention_from_wire
+    ),
+    "remove_on_fail": _Rule(
+        "removeOnFail", partial(retention_to_wire, name="remove_on_fail"), retention_from_wire
+    ),
+}

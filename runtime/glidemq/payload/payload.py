@@ -1,0 +1,132 @@
+"""The crossing between a queue's values and its stored text."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from glidemq.errors import ConfigurationError, PayloadValidationError, SerializationError, ValidationError
+from glidemq.payload.compression import MARKER, inflate
+from glidemq.payload.validator import Validator, validator_for
+from glidemq.serializer import JSON_SERIALIZER, JsonSerializer, Serializer, dump_json, load_json
+
+MAX_PAYLOAD_BYTES: Final = 1_048_576
+
+
+class Payload:
+    """How one queue's job data and results become text and values again.
+
+    data_type: what a processor's annotation says about the data. Data is validated into it if it is, or
+        contains, a pydantic model, msgspec Struct, dataclass or TypedDict; else data is what the serializer
+    gives. Raises ConfigurationError for a serializer without both methods, and for a type that cannot be
+    validated.
+    """
+
+    __slots__ = ("_plain_json", "_validator", "serializer")
+
+    def __init__(self, serializer: Serializer = JSON_SERIALIZER, data_type: object = Any) -> None:
+        if not isinstance(serializer, Serializer):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                "serializer must have the methods serialize(value) and deserialize(text)"
+            )
+        self.serializer = serializer
+        self._plain_json = type(serializer) is JsonSerializer
+        self._validator: Validator | None = validator_for(data_type)
+
+    @property
+    def validates(self) -> bool:
+        """Whether data is checked against a type."""
+        return self._validator is not None
+
+    # -- data --------------------------------------------------------------------------------------------
+
+    def dump_data(self, data: Any) -> bytes:
+        """The text of job data, in UTF-8.
+
+        Raises:
+            SerializationError: names the place and type of what cannot be expressed.
+            ValidationError: above 1 MiB.
+        """
+        raw = dump_json(data, "data") if self._plain_json else self._dump(data, "job data")
+        if len(raw) > MAX_PAYLOAD_BYTES:
+            raise ValidationError(
+                f"Job data exceeds maximum size ({len(raw)} bytes > {MAX_PAYLOAD_BYTES} bytes). "
+                "Use smaller payloads or store large data externally."
+            )
+        return raw
+
+    def load_data(self, raw: bytes) -> Any:
+        """The value of stored data, inflated if need be; an empty text is {}.
+
+        Raises:
+            PayloadValidationError: readable, but does not fit the data type.
+            Exception: whatever inflating and deserializing raise.
+        """
+        if raw.startswith(MARKER):
+            raw = inflate(raw)
+        if not raw:
+            raw = b"{}"
+        validator = self._validator
+        if validator is None:
+            return load_json(raw) if self._plain_json else self.load(raw)
+        if self._plain_json:
+            return validator.from_json(raw)
+        return validator.from_value(self.load(raw))
+
+    def unreadable_data(self) -> Any:
+        """What stands for data that cannot be deserialized: {}, as in the reference.
+
+        Raises:
+            PayloadValidationError: there is a data type, which {} would only pretend to fit.
+        """
+        if self._validator is not None:
+            raise PayloadValidationError("the stored data cannot be deserialized")
+        return {}
+
+    # -- results -----------------------------------------------------------------------------------------
+
+    def dump_result(self, value: Any) -> bytes:
+        """The text of a processor's result, in UTF-8; None is `null`. Messages are the documented reasons.
+
+        Raises:
+            SerializationError: the result cannot be serialized.
+            ValidationError: above 1 MiB.
+        """
+        try:
+            raw = dump_json(value, "the result") if self._plain_json else self._dump(value, "return value")
+        except SerializationError as error:
+            if self._plain_json:
+                raise SerializationError(f"Serializer failed on return value: {error}") from None
+            raise
+        if len(raw) > MAX_PAYLOAD_BYTES:
+            raise ValidationError(
+                f"Return value exceeds maximum size ({len(raw)} bytes > {MAX_PAYLOAD_BYTES} bytes). "
+                "Use smaller return values or store large data externally."
+            )
+        return raw
+
+    def load(self, raw: bytes) -> Any:
+        """The value of a stored result. Raises whatever deserializing raises."""
+        if self._plain_json:
+            return load_json(raw)
+        return self.serializer.deserialize(raw.decode())
+
+    def _dump(self, value: Any, what: str) -> bytes:
+        try:
+            text: object = self.serializer.serialize(value)
+        except Exception as error:
+            raise SerializationError(f"Serializer failed on {what}: {error}") from error
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users err
+            raise SerializationError(
+                f"Serializer failed on {what}: it returned {type(text).__name__}, not str"
+            )
+        if text.startswith("gz:"):
+            raise SerializationError(
+                f'Serializer failed on {what}: its text starts with "gz:", which marks compressed data'
+            )
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            raise SerializationError(f"Serializer failed on {what}: its text is not valid Unicode") from None
+
+
+PLAIN_PAYLOAD: Final = Payload()
