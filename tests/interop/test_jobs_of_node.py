@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.interop.allowances import AFTER_COMPLETION
-from tests.interop.differ import assert_same, read_keys
+from tests.interop.differ import assert_same, differences, read_keys
 from tests.interop.functions_worker import FunctionsWorker
 from tests.interop.loader import LoadedCase, load_dump
 from tests.lua.conftest import Call
@@ -120,6 +120,24 @@ def test_job_fails_for_good_as_in_the_source_queue_of_dead_letters(call: Call, q
         if f"{{{source}}}" in key and not key.endswith(":meta")
     }
     assert_same(recorded, read_keys(queue.client, [source]), allowed=AFTER_COMPLETION)
+
+
+def test_at_other_times_nothing_but_times_differs(call: Call, queue: RawQueue) -> None:
+    week_ms = 7 * 86_400_000
+    scene = Scene(call, queue, "retry_progress_log")
+    for number in (1, 2):
+        [job] = scene.worker.take(1795313086732 + number * week_ms)
+        call("add_log", queue.name, id="1", line="line one")
+        call("update_progress", queue.name, id="1", progress="50", events=True)
+        if number == 1:
+            scene.worker.fail(1795313086734 + week_ms, job, "boom", 3, 100)
+        else:
+            scene.worker.complete(1795313086838 + 3 * week_ms, [job], "null")
+    scene.worker.leave()
+    expected, found = scene.loaded.expected("after_completion"), read_keys(queue.client, [queue.name])
+    assert_same(expected, found, times="ignored", allowed=AFTER_COMPLETION)
+    exact = {d.path for d in differences(expected, found, allowed=AFTER_COMPLETION)}
+    assert {"completed/1", "job:1/processedOn", "job:1/lastActive", "job:1/finishedOn"} <= exact
 
 
 @pytest.fixture

@@ -53,6 +53,14 @@ def test_delayed_includes_the_prioritized_jobs_that_are_also_shown_alone(call: C
     assert (found["delayed"], found["prioritized"]) == (5, 3)
 
 
+def test_beyond_three_hundred_priorities_dated_jobs_are_counted_as_prioritized(
+    call: Call, queue: RawQueue
+) -> None:
+    dated = {"d1": SHIFT + 5000, "d310": 310 * SHIFT + 5000}
+    queue.client.zadd(queue.key("scheduled"), {f"p{n}": n * SHIFT for n in range(1, 321)} | dated)
+    assert counts(call, queue)["prioritized"] == 321
+
+
 def test_finished_and_suspended_jobs_are_counted(call: Call, queue: RawQueue) -> None:
     for zset, number in (("completed", 1), ("failed", 2), ("suspended", 3)):
         for index in range(number):

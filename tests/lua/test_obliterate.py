@@ -76,6 +76,19 @@ def test_active_jobs_are_protected_with_nodes_words(call: Call, queue: RawQueue)
     assert queue.suffixes() == []
 
 
+def test_forced_under_a_running_job_its_outcome_brings_nothing_back(call: Call, queue: RawQueue) -> None:
+    worker = {"consumer": "w", "cell": "c", "ahead": 0, "claimed": [], "max_bytes": 1 << 20}
+    call("register_worker", queue.name, consumer="w", info_json="{}", ttl_ms=30_000)
+    queue.add_waiting("1")
+    queue.add_listed("lifo", "2")
+    _, _, _, started, _ = call("step", queue.name, run="a", complete=[], slots=2, now=5, **worker)
+    obliterate(call, queue, force=True)
+    rows = [[job[1], job[2], job[6], job[3], "null", False] for job in started]
+    _, _, outcomes, _, _ = call("step", queue.name, run="b", complete=rows, slots=0, now=6, **worker)
+    assert outcomes == [3, 3]
+    assert queue.suffixes() == []
+
+
 def test_jobs_given_back_do_not_count_as_active(call: Call, queue: RawQueue) -> None:
     queue.create_group()
     entries = queue.add_waiting("1")

@@ -10,8 +10,8 @@ from glidemq.commands.command import Command, pack
 from glidemq.commands.status import status_of, unexpected
 from glidemq.errors import JobStateError
 
-# Keys of the server that one round looks at: about 1 ms.
-ROUND_KEYS = 2000
+# Keys of the server that one round looks at: about 2 ms if all of them belong to the queue.
+ROUND_KEYS = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,11 @@
 Library.command("get_counts", { "no-writes" }, {}, function(keys)
   local pending, returned = Ready.pending(keys)
   local from_lists = math.max(tonumber(redis.call("GET", keys.list_active)) or 0, 0)
-  local prioritized = 0
-  for _, score in ipairs(Listing.prioritized_scores(keys)) do
-    prioritized = prioritized + redis.call("ZCOUNT", keys.scheduled, score, score)
-  end
   return Replies.pack("ok", {
     waiting = math.max(Ready.waiting(keys), 0),
     active = pending - returned + from_lists,
     delayed = redis.call("ZCARD", keys.scheduled),
-    prioritized = prioritized,
+    prioritized = Listing.count_prioritized(keys),
     completed = redis.call("ZCARD", keys.completed),
     failed = redis.call("ZCARD", keys.failed),
     suspended = redis.call("ZCARD", keys.suspended),

@@ -4,7 +4,7 @@
 --         groupq, x-py:active:*, events
 -- Args:   id, resume (from the last reply; absent at first)
 -- Reply:  {"ok", resume or false} | {"missing"}
---         A resume means: the job is gone, but its stream entry was not found among the first few thousand; call
+--         A resume means: the job is gone, but its stream entry was not found among the likeliest; call
 --         again with it to go on. `step` drops an entry left behind, but a Node worker would run it as a stub.
 -- Errors: bad_argument
 -- Events: removed
@@ -12,8 +12,8 @@
 -- The sequence of a job that never started is not marked as skipped in its group: groups are gated elsewhere.
 local SPEC = { id = "string", resume = "?table" }
 
--- Entries searched per call, about 2 ms.
-local BUDGET = 5000
+-- Entries searched per call, about 2 us each.
+local BUDGET = 2000
 
 local ID, STATE, LIFO, PRIORITY, TIMESTAMP, GROUP_KEY, CELL = 1, 2, 3, 4, 5, 6, 7
 

@@ -7,7 +7,7 @@
 -- Events: progress {data}
 local SPEC = { id = "string", progress = "string", events = "boolean" }
 
-Library.command("update_progress", {}, SPEC, function(keys, args)
+Library.command("update_progress", { "allow-oom" }, SPEC, function(keys, args)
   if not View.exists(keys, args.id) then
     return Replies.pack("missing")
   end

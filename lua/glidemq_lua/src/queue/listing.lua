@@ -8,6 +8,9 @@ local Listing = {}
 -- Elements read in one step, while skipping and while collecting.
 local SKIP_CHUNK = 500
 local PAGE_CHUNK = 100
+-- Priority classes looked at, two commands each: for a count, and in one step of a listing.
+local CLASSES_COUNTED = 300
+local CLASSES_AT_ONCE = 50
 
 -- A segment: size(), and page(at, count) -> found, one position per found element, [position behind all read].
 -- `at` is false at the segment's start. A found element is a job id, or what `job_at` turns into one; false where
@@ -33,14 +36,6 @@ local function zset(key)
     return redis.call("ZCARD", key)
   end, function(first, last)
     return redis.call("ZRANGE", key, first, last)
-  end)
-end
-
-local function zset_score(key, score)
-  return indexed(function()
-    return redis.call("ZCOUNT", key, score, score)
-  end, function(first, last)
-    return redis.call("ZRANGE", key, score, score, "BYSCORE", "LIMIT", first, last - first + 1)
   end)
 end
 
@@ -109,21 +104,52 @@ local function undelivered_entries(keys)
   }
 end
 
--- One score for each priority class that has jobs without a due time.
-function Listing.prioritized_scores(keys)
-  local scores = {}
-  local class = 1
-  for _ = 1, 2048 do
+-- How many jobs have a priority and no due time. Each class is counted alone, about 7 us; beyond CLASSES_COUNTED
+-- different priorities the rest is counted in one go, dated jobs included.
+function Listing.count_prioritized(keys)
+  local total, class = 0, 1
+  for _ = 1, CLASSES_COUNTED do
     local id, found, due = Delayed.head(keys, Delayed.score(class, 0))
     if not id then
-      break
+      return total
     end
     if due == 0 then
-      scores[#scores + 1] = Delayed.score(found, 0)
+      local score = Delayed.score(found, 0)
+      total = total + redis.call("ZCOUNT", keys.scheduled, score, score)
     end
     class = found + 1
   end
-  return scores
+  return total + redis.call("ZCOUNT", keys.scheduled, Delayed.score(class, 0), "+inf")
+end
+
+-- Undated jobs class by class; a position is `<class>:<index in it>`.
+local function prioritized(keys)
+  return {
+    size = function()
+      return Listing.count_prioritized(keys)
+    end,
+    page = function(at, count)
+      local class, index = string.match(at or "1:0", "^(%d+):(%d+)$")
+      class, index = tonumber(class) or 1, tonumber(index) or 0
+      local ids, positions = {}, {}
+      for _ = 1, CLASSES_AT_ONCE do
+        local score = Delayed.score(class, 0)
+        local found =
+          redis.call("ZRANGE", keys.scheduled, score, score, "BYSCORE", "LIMIT", index, count - #ids)
+        for _, id in ipairs(found) do
+          index = index + 1
+          ids[#ids + 1] = id
+          positions[#positions + 1] = class .. ":" .. index
+        end
+        local following, next_class = Delayed.head(keys, Delayed.score(class + 1, 0))
+        if #ids == count or not following then
+          return ids, positions
+        end
+        class, index = next_class, 0
+      end
+      return ids, positions, class .. ":0"
+    end,
+  }
 end
 
 local STATES = {
@@ -148,11 +174,7 @@ local STATES = {
     return { zset(keys.scheduled) }
   end,
   prioritized = function(keys)
-    local segments = {}
-    for number, score in ipairs(Listing.prioritized_scores(keys)) do
-      segments[number] = zset_score(keys.scheduled, score)
-    end
-    return segments
+    return { prioritized(keys) }
   end,
   completed = function(keys)
     return { zset(keys.completed) }
@@ -235,7 +257,7 @@ function Listing.advance(segments, walk, budget, visit)
       end
     end
     if beyond then
-      at = beyond
+      at, budget = beyond, budget - PAGE_CHUNK
     elseif #found == 0 then
       number, at = number + 1, false
     end

@@ -1,0 +1,77 @@
+"""Which management functions may run on a replica, and which on a server that is out of memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import valkey
+
+from glidemq.commands.command import pack, unpack
+from glidemq_lua import library_source
+from tests.lua.conftest import Call
+from tests.lua.raw_queue import RawQueue
+from tests.testkit.server import ValkeyServer
+
+Arguments = dict[str, Any]
+
+RANGE: Arguments = {"start": 0, "end": -1}
+READING: dict[str, Arguments] = {
+    "get_job": {"id": "1"},
+    "get_jobs": {"state": "waiting", **RANGE},
+    "get_counts": {},
+    "get_logs": {"id": "1", **RANGE},
+    "is_paused": {},
+}
+WRITING: dict[str, Arguments] = {
+    "pause": {},
+    "resume": {},
+    "update_progress": {"id": "1", "progress": "1", "events": True},
+    "register_worker": {"consumer": "w", "info_json": "{}", "ttl_ms": 1000},
+    "leave": {"consumer": "w", "cell": "w"},
+    "remove": {"id": "1"},
+    "obliterate": {"force": True, "limit": 10},
+}
+GROWING: dict[str, Arguments] = {
+    "add_log": {"id": "1", "line": "x"},
+    "update_data": {"id": "1", "data": "{}"},
+}
+
+
+@pytest.mark.parametrize("function", READING)
+def test_reading_functions_can_be_called_read_only(library: None, queue: RawQueue, function: str) -> None:
+    queue.add_waiting("1")
+    arguments = pack({"v": 1, **READING[function]})
+    assert unpack(queue.client.fcall_ro(f"gmq_{function}", 1, queue.key("meta"), arguments))[0] == b"ok"
+
+
+@pytest.mark.parametrize("function", [*WRITING, *GROWING])
+def test_writing_functions_cannot(library: None, queue: RawQueue, function: str) -> None:
+    arguments = pack({"v": 1, **(WRITING | GROWING)[function]})
+    with pytest.raises(valkey.ResponseError, match="write flag"):
+        queue.client.fcall_ro(f"gmq_{function}", 1, queue.key("meta"), arguments)
+
+
+def test_a_full_server_can_be_looked_at_and_emptied_but_not_filled(own_server: ValkeyServer) -> None:
+    client = own_server.client()
+    client.function_load(library_source())
+    queue = RawQueue(client, "full")
+    queue.add_waiting("1")
+    queue.client.rpush(queue.key("log:1"), "line")
+    client.config_set("maxmemory", 1)
+
+    def call(function: str, arguments: Arguments) -> list[Any]:
+        packed = pack({"v": 1, **arguments})
+        reply: list[Any] = unpack(queue.client.fcall(f"gmq_{function}", 1, queue.key("meta"), packed))
+        return reply
+
+    for function, arguments in GROWING.items():
+        with pytest.raises(valkey.exceptions.OutOfMemoryError):
+            call(function, arguments)
+    for function, arguments in (READING | WRITING).items():
+        assert call(function, arguments)[0] in (b"ok", b"more", b"done"), function
+
+
+def test_a_newer_client_is_told_that_the_library_is_outdated(call: Call, queue: RawQueue) -> None:
+    reply = call("get_counts", queue.name, v=1_000_000)
+    assert reply[0] == b"library_outdated"
