@@ -39,6 +39,7 @@ STRUCTURES = (
     "flow/dependencies",
     "job/view",
     "queue/entries",
+    "queue/walk",
     "queue/listing",
     "queue/membership",
 )

@@ -31,7 +31,7 @@ Library.command("get_jobs", { "no-writes" }, SPEC, function(keys, args)
       return Replies.bad_argument("resume: " .. fault)
     end
   else
-    walk = Listing.start(segments, args.start, args["end"])
+    walk = Walk.start(segments, args.start, args["end"])
   end
   local jobs, bytes = {}, 0
   local function collect(id)
@@ -42,6 +42,6 @@ Library.command("get_jobs", { "no-writes" }, SPEC, function(keys, args)
     end
     return #jobs >= PAGE_JOBS or bytes >= PAGE_BYTES
   end
-  local rest = walk and Listing.advance(segments, walk, BUDGET, collect)
+  local rest = walk and Walk.advance(segments, walk, BUDGET, collect)
   return Replies.pack("ok", jobs, rest or false)
 end)
