@@ -49,6 +49,7 @@ class CommandConnection:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: GlideApi | None = None
         self._commands: ServerCommands | None = None
+        self._pipeline: FcallPipeline | None = None
         self._caller: RepeatingCaller | None = None
         self._calls = 0
         self._idle = asyncio.Event()
@@ -94,7 +95,7 @@ class CommandConnection:
         client = await open_client(options, self._client_name)
         commands = ServerCommands(client, cluster=options.cluster)
         loader = LibraryLoader(commands, self._library or ServerLibrary.bundled(), place=options.place)
-        pipeline = FcallPipeline(client, cluster=options.cluster)
+        pipeline = self._pipeline = FcallPipeline(client, cluster=options.cluster)
         self._client, self._commands = client, commands
         self._caller = RepeatingCaller(pipeline, loader, options, self._endpoint)
 
@@ -134,6 +135,11 @@ class CommandConnection:
             self._calls -= 1
             if not self._calls:
                 self._idle.set()
+
+    @property
+    def requests_sent(self) -> int:
+        """Requests that carried function calls so far; each carries one or many."""
+        return 0 if self._pipeline is None else self._pipeline.requests
 
     # -- plain commands ------------------------------------------------------------------------------------
 

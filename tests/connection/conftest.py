@@ -1,0 +1,48 @@
+"""Connections to real servers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from glidemq.config import ConnectionOptions
+from glidemq.connection import CommandConnection, ReaderConnection
+from tests.connection.function_library import library
+from tests.testkit.server import ValkeyServer
+
+Connect = Callable[..., CommandConnection]
+Read = Callable[..., ReaderConnection]
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Make connections that are closed after the test: `connect(server, version=…, **connection options)`."""
+    made: list[CommandConnection] = []
+
+    def make(server: ValkeyServer, *, version: int = 1, extra: str = "", **options: Any) -> CommandConnection:
+        made.append(
+            CommandConnection(
+                ConnectionOptions.from_url(server.url, **options), library=library(version, extra=extra)
+            )
+        )
+        return made[-1]
+
+    yield make
+    for connection in made:
+        await connection.close()
+
+
+@pytest.fixture
+async def read() -> AsyncIterator[Read]:
+    """Make readers that are closed after the test: `read(server, **connection options)`."""
+    made: list[ReaderConnection] = []
+
+    def make(server: ValkeyServer, **options: Any) -> ReaderConnection:
+        made.append(ReaderConnection(ConnectionOptions.from_url(server.url, **options)))
+        return made[-1]
+
+    yield make
+    for reader in made:
+        await reader.close()
