@@ -44,18 +44,25 @@ class Forked:
         self.kill()
         os.close(self._read_fd)
 
-    def join(self, deadline_s: float = DEADLINE_S) -> None:
-        """Wait until the child has ended well; its traceback is ours otherwise."""
-        ready, _, _ = select.select([self._read_fd], [], [], deadline_s)
-        if not ready:
+    def wait(self, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until the child has ended, however it did; `wait_status` then says how."""
+        if not select.select([self._read_fd], [], [], deadline_s)[0]:
             self.kill()
             raise AssertionError(f"the child did not end within {deadline_s} s")
+        self._reap()
+
+    def join(self, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until the child has ended well; its traceback is ours otherwise."""
+        self.wait(deadline_s)
         report = b""
         while piece := os.read(self._read_fd, 65536):
             report += piece
-        self._reap()
         if report or self.wait_status != 0:
             raise AssertionError(f"the child ended with status {self.wait_status}:\n{report.decode()}")
+
+    def has_ended(self) -> bool:
+        """True once the child has closed its end of the pipe."""
+        return bool(select.select([self._read_fd], [], [], 0)[0])
 
     def kill(self) -> None:
         """SIGKILL, and reap."""

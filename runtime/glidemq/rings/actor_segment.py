@@ -125,6 +125,7 @@ class ActorSegment:
             segment.close()
 
     def _take_side(self, side: str) -> SegmentParts:
+        self._segment.check_usable()
         if self._parts is None:
             self._parts = SegmentParts(self._segment, self._inbound_spill, self._outbound_spill, self.sizes)
         if side in self._sides:

@@ -45,5 +45,4 @@ class CancelBoard:
 
     def clear(self) -> None:
         """Forget everything; only while the actor is dead."""
-        for index in range(self._mask + 1):
-            self._words[index] = 0
+        self._words[:] = memoryview(bytes(self._words.nbytes)).cast("Q")

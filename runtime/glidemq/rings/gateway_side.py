@@ -83,8 +83,8 @@ class GatewaySide:
     def survey(self) -> dict[int, bytes]:
         """seq → header of every activation in a living actor's hands, for a gateway that takes over.
 
-        In flow order, so that a job that moves meanwhile is seen at least once: first what the actor has not taken,
-        then its ledger. Those with an outcome are in the outbound ring, to be read afterwards.
+        In flow order, so that a job that moves meanwhile is seen at least once: first what the actor has
+        not taken, then its ledger. Those with an outcome are in the outbound ring, to be read afterwards.
         """
         found = {record.seq: record.header for record in _look(self._parts.activations)}
         for entry in self.ledger.entries():

@@ -60,6 +60,12 @@ PREFIX: Final = struct.Struct("<IIQHBB")
 PREFIX_AFTER_CRC: Final = struct.Struct("<IQHBB")
 SPILL_SLOT: Final = struct.Struct("<I")
 
+_POWERS_OF_TWO: Final = {
+    "activation_bytes": AREA,
+    "reply_bytes": AREA,
+    "outbound_bytes": AREA,
+    "cancel_words": 64,
+}
 _HEADER: Final = struct.Struct("<10Q")
 HEADER_SIZE: Final = _HEADER.size
 
@@ -79,10 +85,10 @@ class SegmentSizes:
     """1.25 MiB: a job's data of 1 MiB and what surrounds it."""
 
     def __post_init__(self) -> None:
-        for name in ("activation_bytes", "reply_bytes", "outbound_bytes", "cancel_words"):
+        for name, least in _POWERS_OF_TWO.items():
             value: int = getattr(self, name)
-            if value < AREA or value & (value - 1):
-                raise ValueError(f"{name} must be a power of two of at least {AREA}, got {value}")
+            if value < least or value & (value - 1):
+                raise ValueError(f"{name} must be a power of two of at least {least}, got {value}")
         if not 1 <= self.spill_slots <= MAX_SPILL_SLOTS:
             raise ValueError(f"spill_slots must be 1..{MAX_SPILL_SLOTS}, got {self.spill_slots}")
         if self.ledger_slots < 1 or self.ledger_row_bytes < 64 or self.ledger_row_bytes % 8:

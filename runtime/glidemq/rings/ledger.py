@@ -133,8 +133,7 @@ class Ledger:
 
     def clear(self) -> None:
         """Forget all jobs; only while the actor is dead."""
-        for slot in range(self.slots):
-            self._words[slot] = 0
+        self._words[:] = memoryview(bytes(self._words.nbytes)).cast("Q")
         self._free = list(reversed(range(self.slots)))
 
     def _entry(self, slot: int) -> LedgerEntry | None:

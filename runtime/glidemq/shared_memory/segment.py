@@ -112,7 +112,7 @@ class Segment:
         Raises:
             SharedMemoryError: this process did not attach, the segment is closed, or address space is short.
         """
-        self._check_usable()
+        self.check_usable()
         if self._map is None:
             access = mmap.PROT_READ | (mmap.PROT_WRITE if self._writable else 0)
             register()
@@ -136,7 +136,7 @@ class Segment:
 
     def read_at(self, offset: int, length: int) -> bytes:
         """A private copy of `length` bytes, read by descriptor: no mapping is made."""
-        self._check_usable()
+        self.check_usable()
         data = os.pread(self.fd, length, self._offset + offset)
         while len(data) < length:
             piece = os.pread(self.fd, length - len(data), self._offset + offset + len(data))
@@ -147,7 +147,7 @@ class Segment:
 
     def write_at(self, offset: int, data: bytes) -> bool:
         """Write by descriptor, without a mapping; False when there is no memory for the pages."""
-        self._check_usable()
+        self.check_usable()
         rest = memoryview(data)
         position = self._offset + offset
         while rest:
@@ -167,7 +167,7 @@ class Segment:
         Raises:
             SharedMemoryError: the system refuses to punch holes.
         """
-        self._check_usable()
+        self.check_usable()
         if _fallocate(self.fd, _FALLOC_PUNCH_HOLE | _FALLOC_KEEP_SIZE, self._offset + offset, length) != 0:
             code = ctypes.get_errno()
             raise SharedMemoryError(f"cannot free {length} bytes of shared memory: {os.strerror(code)}")
@@ -180,6 +180,19 @@ class Segment:
         self.fd = -1
         _live.discard(self)
 
+    def check_usable(self) -> None:
+        """Say why this object cannot be used, if so.
+
+        Raises:
+            SharedMemoryError: it is closed, or this process was forked from the one that attached.
+        """
+        if self.foreign:
+            raise SharedMemoryError(
+                "this shared memory belongs to the parent process; a forked process must attach for itself"
+            )
+        if self.fd < 0:
+            raise SharedMemoryError("the shared memory segment is closed")
+
     def disown(self) -> None:
         """Refuse all use from now on; run in every forked child, for what its parent had attached."""
         self.foreign = True
@@ -188,14 +201,6 @@ class Segment:
             BufferError
         ):  # forked while a call was using the mapping: it merely stays mapped
             self._unmap()
-
-    def _check_usable(self) -> None:
-        if self.foreign:
-            raise SharedMemoryError(
-                "this shared memory belongs to the parent process; a forked process must attach for itself"
-            )
-        if self.fd < 0:
-            raise SharedMemoryError("the shared memory segment is closed")
 
     def _unmap(self) -> None:
         for view in self._views:
