@@ -37,8 +37,8 @@ class PendingCall(NamedTuple):
 class FcallPipeline:
     """Coalesces FCALLs and sends them through one glide client; jobs travel nowhere else.
 
-    Replies and glide's exceptions are handed through unjudged. A call whose caller is cancelled before it was sent
-    is dropped.
+    Replies and glide's exceptions are handed through unjudged. A call whose caller is cancelled before it was
+    sent is dropped.
     Owns: the calls between being made and being answered. Stops when: the client closes.
     """
 
