@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import valkey
 
 from glidemq.commands.command import pack, unpack
 from glidemq_lua import library_source
+from tests.lua.driven_queue import DrivenQueue
 from tests.lua.raw_queue import RawQueue
 from tests.testkit.server import ValkeyServer
 
@@ -43,3 +44,26 @@ def call(library: None, raw: valkey.Valkey) -> Call:
 def queue(raw: valkey.Valkey, queue_name: str) -> RawQueue:
     """The test's own queue, to be written and read with plain commands."""
     return RawQueue(raw, queue_name)
+
+
+@pytest.fixture
+def driven(raw: valkey.Valkey, queue_name: str, call: Call) -> DrivenQueue:
+    """The test's own queue, driven through the library at a time that the test sets."""
+    return DrivenQueue(raw, queue_name, call)
+
+
+@pytest.fixture
+def own_library(own_server: ValkeyServer) -> Iterator[DrivenQueue]:
+    """A driven queue on a server of its own."""
+    client = own_server.client()
+    client.function_load(library_source(), replace=True)
+
+    def run(function: str, queue: str, **arguments: Any) -> list[Any]:
+        reply: bytes = client.fcall(
+            f"gmq_{function}", 1, f"{PREFIX}:{{{queue}}}:meta", pack({"v": 1, **arguments})
+        )
+        unpacked: list[Any] = unpack(reply)
+        return unpacked
+
+    yield DrivenQueue(client, "own", run)
+    client.close()

@@ -11,7 +11,7 @@ local FROM_LISTS = "list:"
 
 -- nil: leave the job alone; "back": it waits again; "drop": nothing of it is left to run.
 local function verdict(keys, id, known)
-  local values = redis.pcall("HMGET", keys.job .. id, "state", Lease.RUN, "lifo", "name")
+  local values = redis.pcall("HMGET", keys.job .. id, "state", Lease.RUN, "lifo", "name", "processedOn")
   if values.err or not values[1] then
     return "drop"
   end
@@ -45,19 +45,34 @@ local function from_stream(settlement, back, args, known, released)
   return #entries == args.limit and entries[#entries][1] or nil
 end
 
+-- Runs are compared by start time, then by their number within the step that started them.
+local function started_before(a, b)
+  if a.started ~= b.started then
+    return a.started < b.started
+  end
+  return a.number < b.number
+end
+
 local function from_lists(settlement, back, args, known, released, offset)
   local keys = settlement.keys
   local ids = redis.call("ZRANGE", keys.active_of .. args.cell, offset, offset + args.limit - 1)
+  local lost = {}
   for _, id in ipairs(ids) do
     local what, values = verdict(keys, id, known)
     if what == "back" and values[1] == "active" then
-      back:add(id, "", Lease.taken(values[2]), { lifo = values[3], name = values[4], cell = args.cell }, false)
-      released[#released + 1] = id
+      local number = tonumber(string.match(values[2] or "", "%.(%d+)$")) or 0
+      lost[#lost + 1] = { id = id, values = values, started = tonumber(values[5]) or 0, number = number }
     elseif what then
       Active.forget(keys, args.cell, id)
     else
       offset = offset + 1
     end
+  end
+  table.sort(lost, started_before)
+  for _, job in ipairs(lost) do
+    local values = job.values
+    back:add(job.id, "", Lease.taken(values[2]), { lifo = values[3], name = values[4], cell = args.cell }, false)
+    released[#released + 1] = job.id
   end
   return #ids == args.limit and FROM_LISTS .. offset or ""
 end

@@ -86,7 +86,8 @@ local function stall_listed(settlement, back, args, cell, id, found)
   return false
 end
 
--- List-sourced jobs of one cell after another; live ones are stepped over by the offset.
+-- List-sourced jobs of one cell after another; live ones are stepped over by the offset. Returns the next cursor and
+-- the cell that is done with.
 local function from_lists(settlement, back, args, cursor, found)
   local keys = settlement.keys
   local offset, cell = string.match(cursor, "^list:(%d+):(.*)$")
@@ -109,10 +110,7 @@ local function from_lists(settlement, back, args, cursor, found)
     return FROM_LISTS .. offset .. ":" .. cell
   end
   local following = redis.call("ZRANGE", keys.cells, "(" .. cell, "+", "BYLEX", "LIMIT", 0, 1)[1]
-  if redis.call("EXISTS", active) == 0 then
-    redis.call("ZREM", keys.cells, cell)
-  end
-  return following and FROM_LISTS .. "0:" .. following or ""
+  return following and FROM_LISTS .. "0:" .. following or "", cell
 end
 
 local SPEC = {
@@ -125,9 +123,9 @@ Library.command("recover_stalled", { "allow-oom" }, SPEC, function(keys, args, n
   local settlement = Settlement.open(keys, now, args)
   local back = GivingBack.open(settlement)
   local found = { list = {}, shortest = -1 }
-  local next_cursor
+  local next_cursor, done_cell
   if string.sub(args.cursor, 1, #FROM_LISTS) == FROM_LISTS then
-    next_cursor = from_lists(settlement, back, args, args.cursor, found)
+    next_cursor, done_cell = from_lists(settlement, back, args, args.cursor, found)
   else
     next_cursor = from_stream(settlement, back, args, found) or FROM_LISTS .. "0:"
     if next_cursor == FROM_LISTS .. "0:" and redis.call("EXISTS", keys.cells) == 0 then
@@ -136,5 +134,8 @@ Library.command("recover_stalled", { "allow-oom" }, SPEC, function(keys, args, n
   end
   settlement:close()
   back:close()
+  if done_cell then
+    Active.forget_cell(keys, done_cell)
+  end
   return Replies.pack("ok", now, found.list, next_cursor, found.shortest)
 end)

@@ -31,6 +31,13 @@ function Active.forget(keys, cell, id)
   redis.call("ZREM", keys.active_of .. cell, id)
 end
 
+-- A cell without list jobs need not be looked at; its next one registers it again.
+function Active.forget_cell(keys, cell)
+  if redis.call("EXISTS", keys.active_of .. cell) == 0 then
+    redis.call("ZREM", keys.cells, cell)
+  end
+end
+
 -- The lease of a list job was extended. XX: one that has left stays away.
 function Active.touch(keys, cell, id, now)
   redis.call("ZADD", keys.active_of .. cell, "XX", now, id)

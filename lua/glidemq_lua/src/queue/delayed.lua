@@ -3,6 +3,7 @@
 local Delayed = {}
 
 local SHIFT = 4398046511104
+local WINDOW = 200
 
 function Delayed.score(priority, due)
   return priority * SHIFT + due
@@ -27,10 +28,39 @@ function Delayed.head(keys, score)
   return head[1], Delayed.split(tonumber(head[2]))
 end
 
--- Due members of a class, earliest first, at most `limit`.
+local function in_order(a, b)
+  if a.score ~= b.score then
+    return a.score < b.score
+  elseif a.number ~= b.number then
+    return a.number < b.number
+  end
+  return a.id < b.id
+end
+
+-- Due members of a class, earliest first, at most `limit`. All jobs of one priority share a score, and the server
+-- then orders by text ("10" before "2"): a window is read and put in the order in which ids were issued.
 function Delayed.due(keys, class, now, limit)
   local first = class * SHIFT
-  return redis.call("ZRANGE", keys.scheduled, first, first + now, "BYSCORE", "LIMIT", 0, limit)
+  local window = math.max(limit, WINDOW)
+  local found =
+    redis.call("ZRANGE", keys.scheduled, first, first + now, "BYSCORE", "LIMIT", 0, window, "WITHSCORES")
+  local members = {}
+  for index = 1, #found, 2 do
+    local id = found[index]
+    members[#members + 1] = { id = id, score = tonumber(found[index + 1]), number = tonumber(id) or math.huge }
+  end
+  table.sort(members, in_order)
+  local ids = {}
+  for index = 1, math.min(limit, #members) do
+    ids[index] = members[index].id
+  end
+  return ids
+end
+
+-- Whether a class has a due member.
+function Delayed.is_due(keys, class, now)
+  local first = class * SHIFT
+  return redis.call("ZRANGE", keys.scheduled, first, first + now, "BYSCORE", "LIMIT", 0, 1)[1] ~= nil
 end
 
 -- The due time of a class's first member after `now`, or nil.

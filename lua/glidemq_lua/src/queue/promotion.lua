@@ -89,7 +89,7 @@ function Promotion.run(settlement, limit, prioritized_limit, max_classes)
           prioritized_limit = prioritized_limit - taken
         end
       end
-      local left = taken >= room and #Delayed.due(keys, class, now, 1) > 0
+      local left = taken >= room and Delayed.is_due(keys, class, now)
       result.left = result.left or left
       if not (left and class == 0) then
         due = Delayed.next_in_class(keys, class, now)
