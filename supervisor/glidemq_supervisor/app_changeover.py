@@ -31,7 +31,7 @@ class AppChangeover:
     """Has the app probed and, when it is sound, lets the processes to come run it.
 
     Old processes are not touched here: they have a lower epoch than `Staffing.app_epoch`, and the roller
-    replaces them. A broken app changes nothing. Owns: the probe under way. Stops when: `close`d.
+    replaces them. A broken app changes nothing. Owns: the probe under way. Stops when: `abandon`ed.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class AppChangeover:
         self._purpose = LoadPurpose.START
         self._reload_wanted = False
         self._zygote_wanted_at: float | None = None
+        self._zygote_pid: int | None = None  # of the one in use
         self.pids: set[int] = set()  # probes and zygotes not yet reaped
         self.manifest: Manifest | None = None  # of the first load
         self.error: str | None = None  # of the first load
@@ -70,7 +71,7 @@ class AppChangeover:
         self.pids.remove(pid)
         if self._probe is not None and self._probe.pid == pid:
             self._probe.reaped = True
-        if pid == self._preloaded.current_pid:
+        if pid == self._zygote_pid:
             log.error("the app zygote (pid %d) %s; a new one is started, running processes go on", pid, how)
             self._zygote_wanted_at = now
         return True
@@ -103,6 +104,7 @@ class AppChangeover:
         probe, self._probe = self._probe, None
         self._reload_wanted = False
         self._zygote_wanted_at = None
+        self._zygote_pid = None
         if probe is not None:
             probe.abandon()
 
@@ -124,6 +126,7 @@ class AppChangeover:
             return
         zygote = probe.take_zygote()
         if zygote is not None:
+            self._zygote_pid = zygote.pid
             self._preloaded.use(zygote)
         if self._purpose is LoadPurpose.START:
             self.manifest = self._staffing.manifest = found

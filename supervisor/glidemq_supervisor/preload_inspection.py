@@ -42,6 +42,7 @@ def leftovers(sockets_before: frozenset[int]) -> list[str]:
 def native_threads() -> list[str]:
     """Names of threads that Python does not know of: pools of native libraries, often harmless while idle."""
     known = {thread.native_id for thread in threading.enumerate()}
+    known.add(os.getpid())  # Python 3.11 does not notice that the main thread's number changes with a fork
     names: list[str] = []
     for task in Path("/proc/self/task").iterdir():
         if int(task.name) not in known:

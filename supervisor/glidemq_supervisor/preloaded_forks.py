@@ -28,11 +28,6 @@ class PreloadedForks:
         self._retiring: list[ZygoteClient] = []
         self.cells: Sequence[Cell] = ()
 
-    @property
-    def current_pid(self) -> int | None:
-        """The zygote in use; None while there is none."""
-        return None if self._current is None else self._current.pid
-
     def use(self, zygote: ZygoteClient) -> None:
         """Ask this one from now on; what another was asked, it still answers."""
         if self._current is not None:

@@ -60,7 +60,8 @@ class Reaper:
     @staticmethod
     def wait_for(pid: int) -> None:
         """Reap a child that has been killed."""
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         reap_group_of(pid)
 
     def _list_children(self) -> set[int]:
@@ -75,7 +76,10 @@ def reap_group_of(pid: int) -> ChildExit | None:
 
     In this order: until it is reaped, the zombie keeps its number from being given to a stranger.
     """
-    if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+    try:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return None
+    except ChildProcessError:  # forked by the zygote, and not adopted yet
         return None
     kill_process_group(pid)
     _, wait_status = os.waitpid(pid, 0)
