@@ -1,7 +1,7 @@
 """Every error that glidemq raises, in one hierarchy.
 
-Errors say what was wrong and what happens next. Where the reference documents a sentence, that sentence is kept,
-with Python names and seconds (python-api page, rulings 14).
+Errors say what was wrong and what happens next. Where the reference documents a sentence, that sentence is
+kept, with Python names and seconds (python-api page, rulings 14).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ class GlideMQError(Exception):
     """Root of every error raised by glidemq."""
 
 
-# -- bad input -------------------------------------------------------------------------------------------------
+# -- bad input
+# -------------------------------------------------------------------------------------------------
 
 
 class ValidationError(GlideMQError, ValueError):
@@ -30,7 +31,8 @@ class PayloadValidationError(GlideMQError, ValueError):
     """A job's data does not fit its processor's annotation; the job fails for good without a retry."""
 
 
-# -- server and connection ---------------------------------------------------------------------------------------
+# -- server and connection
+# ---------------------------------------------------------------------------------------
 
 
 class ConnectionError(GlideMQError):  # the documented name; shadows the builtin only inside glidemq
@@ -57,7 +59,7 @@ class ServerError(GlideMQError):
 
 
 class GroupMissingError(ServerError):
-    """A stream or its consumer group is gone, as after a restart with an empty memory; it must be made anew."""
+    """A stream or its consumer group is gone, as after a restart with an empty memory: make it anew."""
 
 
 class LibraryVersionError(GlideMQError):
@@ -72,7 +74,8 @@ class ClosedError(GlideMQError):
     """The object was used after `close()`."""
 
 
-# -- jobs --------------------------------------------------------------------------------------------------------
+# -- jobs
+# --------------------------------------------------------------------------------------------------------
 
 
 class JobNotFoundError(GlideMQError):
@@ -95,14 +98,20 @@ class JobFailedError(GlideMQError):
     """Raised by waiting calls when the awaited job failed; carries its failed reason."""
 
 
-# -- raised by processors to steer the runtime ---------------------------------------------------------------------
+class JobAbortedError(GlideMQError):
+    """Raised by `job.abort_signal.raise_if_aborted()`: the job was revoked, timed out, or lost its lease."""
+
+
+# -- raised by processors to steer the runtime
+# ---------------------------------------------------------------------
 
 
 class UnrecoverableError(GlideMQError):
     """Raise in a processor: the job fails for good, whatever attempts remain."""
 
 
-# -- processes -----------------------------------------------------------------------------------------------------
+# -- processes
+# -----------------------------------------------------------------------------------------------------
 
 
 class ProcessError(GlideMQError):

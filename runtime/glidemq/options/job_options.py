@@ -146,7 +146,8 @@ def _timeout(value: object) -> int:
     return duration_ms(value, "timeout", positive=True)
 
 
-def _lock_duration(value: object) -> int:
+def lock_duration_ms(value: object) -> int:
+    """Whole milliseconds of a lock duration of 1 to 86400 seconds, else a ValidationError."""
     sentence = "lock_duration must be a finite number between 1 and 86400"
     milliseconds = duration_ms(value, "lock_duration", sentence=sentence, bare_limit=True)
     if not MIN_LOCK_MS <= milliseconds <= MAX_LOCK_MS:
@@ -169,7 +170,7 @@ _RULES: dict[str, _Rule] = {
     "attempts": _Rule("attempts", _attempts, int),
     "backoff": _Rule("backoff", backoff_to_wire, backoff_from_wire),
     "timeout": _Rule("timeout", _timeout, seconds),
-    "lock_duration": _Rule("lockDuration", _lock_duration, seconds),
+    "lock_duration": _Rule("lockDuration", lock_duration_ms, seconds),
     "remove_on_complete": _Rule(
         "removeOnComplete", partial(retention_to_wire, name="remove_on_complete"), retention_from_wire
     ),

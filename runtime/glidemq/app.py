@@ -1,0 +1,234 @@
+"""The app: which function processes which queue."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Generic, Literal, cast
+
+from typing_extensions import TypeVar
+
+from glidemq.errors import ConfigurationError, ValidationError
+from glidemq.job import Job, SyncJob
+from glidemq.job.record import In, Out
+from glidemq.options import Duration, check_prefix, check_queue_name, duration_ms
+from glidemq.options.job_options import lock_duration_ms
+from glidemq.payload import Payload
+from glidemq.serializer import JSON_SERIALIZER, Serializer
+
+Role = Literal["sync", "async"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+MAX_CONCURRENCY = 10_000
+
+
+@dataclass(frozen=True)
+class Processor(Generic[In, Out]):
+    """A function and how it is to be run. Made by `App.processor`.
+
+    role: "async" for `async def` (many at once on an event loop), "sync" for plain `def` (one at a time on
+        the main thread of an actor process).
+    timeout_ms, lock_duration_ms: for jobs without options of their own; None: the runtime's defaults.
+    """
+
+    queue: str
+    function: Callable[[Any], Any]
+    role: Role
+    concurrency: int = 1
+    timeout_ms: int | None = None
+    lock_duration_ms: int | None = None
+    serializer: Serializer = JSON_SERIALIZER
+
+    @property
+    def place(self) -> str:
+        """Where the function is defined, for messages: `thumbnail (app.py:12)`."""
+        return _place(self.function)
+
+    @cached_property
+    def payload(self) -> Payload:
+        """How job data becomes what the function's annotation says, and results become text.
+
+        Built at first use, since an annotation may name what is defined further down in its module.
+
+        Raises:
+            ConfigurationError: the annotation cannot be resolved or validated into.
+        """
+        try:
+            return Payload(self.serializer, data_type_of(self.function))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"processor of queue {self.queue!r}, {self.place}: {error}") from None
+
+
+class App:
+    """A set of processors, to be run by `glidemq-supervisor module:app`. Making one does no I/O.
+
+    url: the server, where neither the command line nor the environment names one.
+    prefix: what all keys start with.
+    serializer: for data, results and progress; the same one everywhere.
+    Raises ValidationError and ConfigurationError for arguments that cannot work.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, prefix: str = "glide", serializer: Serializer = JSON_SERIALIZER
+    ) -> None:
+        if url is not None and not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users err
+            raise ValidationError("url must be text such as valkey://localhost:6379")
+        self.url = url
+        self.prefix = check_prefix(prefix)
+        self.serializer = Payload(serializer).serializer
+        self._processors: dict[str, Processor[Any, Any]] = {}
+
+    @property
+    def processors(self) -> Mapping[str, Processor[Any, Any]]:
+        """Queue name to processor, in the order in which they were declared; read-only."""
+        return MappingProxyType(self._processors)
+
+    def processor(
+        self,
+        queue: str,
+        *,
+        concurrency: int = 1,
+        timeout: Duration | None = None,
+        lock_duration: Duration | None = None,
+    ) -> Callable[[F], F]:
+        """Declare the decorated function as the processor of a queue; the function itself is left as it is.
+
+            @app.processor("thumbnails")
+            def thumbnail(job: SyncJob[Image, Thumb]) -> Thumb: ...
+
+        The function takes the job and returns the result. A plain `def` is for CPU-bound work, an `async
+        def` for I/O-bound work. If its annotation `Job[In, Out]` names a pydantic model, msgspec Struct,
+        dataclass or TypedDict (or a type that contains one), `job.data` is validated into it.
+
+        concurrency: how many jobs an actor process runs at once. Above 1 it needs an `async def` under the
+        supervisor.
+        timeout: seconds or timedelta that a job without a timeout of its own may run.
+        lock_duration: 1 to 86400 seconds without a sign of life before a job counts as stalled.
+
+        Raises:
+            ValidationError: a bad queue name, number or duration.
+            ConfigurationError: the queue has a processor already, or this is no function of one argument.
+        """
+        check_queue_name(queue)
+        if isinstance(concurrency, bool) or not isinstance(cast(object, concurrency), int):
+            raise ValidationError("concurrency must be an integer")
+        if not 1 <= concurrency <= MAX_CONCURRENCY:
+            raise ValidationError(f"concurrency must be between 1 and {MAX_CONCURRENCY}")
+        timeout_ms = None if timeout is None else duration_ms(timeout, "timeout", positive=True)
+        lock_ms = None if lock_duration is None else lock_duration_ms(lock_duration)
+
+        def declare(function: F) -> F:
+            self._check_function(queue, function)
+            self._processors[queue] = Processor(
+                queue,
+                function,
+                "async" if inspect.iscoroutinefunction(function) else "sync",
+                concurrency,
+                timeout_ms,
+                lock_ms,
+                self.serializer,
+            )
+            return function
+
+        return declare
+
+    def manifest(self, name: str = "") -> dict[str, Any]:
+        """What the supervisor and the gateway must know, as plain data; `url` may hold a password.
+
+        name: the "module:app" that the app was imported as.
+
+        Raises:
+            ConfigurationError: a processor's annotation cannot be resolved or validated into.
+        """
+        return {
+            "app": name,
+            "url": self.url,
+            "prefix": self.prefix,
+            "queues": [
+                {
+                    "name": processor.queue,
+                    "role": processor.role,
+                    "concurrency": processor.concurrency,
+                    "timeout_ms": processor.timeout_ms,
+                    "lock_duration_ms": processor.lock_duration_ms,
+                    "validates": processor.payload.validates,
+                    "function": processor.place,
+                }
+                for processor in self._processors.values()
+            ],
+        }
+
+    def _check_function(self, queue: str, function: object) -> None:
+        if not (inspect.isfunction(function) or inspect.ismethod(function)):
+            raise ConfigurationError(
+                f"processor of queue {queue!r} must be a function, not {type(function).__name__}:"
+                " write @app.processor(…) above a def or async def"
+            )
+        place = _place(function)
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigurationError(
+                f"processor of queue {queue!r}, {place}, is a generator function: return the result instead"
+                " of yielding it (job.log and job.update_progress report from within)"
+            )
+        try:
+            inspect.signature(function).bind(object())
+        except TypeError:
+            raise ConfigurationError(
+                f"processor of queue {queue!r}, {place}, must be callable with one argument, the job"
+            ) from None
+        earlier = self._processors.get(queue)
+        if earlier is not None:
+            raise ConfigurationError(
+                f"queue {queue!r} has two processors, {earlier.place} and {place}: one queue, one processor"
+            )
+
+
+def data_type_of(function: Callable[..., Any]) -> Any:
+    """The `In` of the first parameter's annotation `Job[In, Out]` or `SyncJob[In, Out]`; Any without one.
+
+    Raises:
+        ConfigurationError: the annotation names something that does not exist at run time, or no job.
+    """
+    parameter = next(iter(inspect.signature(function).parameters.values()))
+    annotation = parameter.annotation
+    if annotation is inspect.Parameter.empty:
+        return Any
+    scope: dict[str, Any] = getattr(inspect.unwrap(function), "__globals__", {})
+    # glidemq's own names are known even where they are imported for type checkers alone.
+    known = {"Job": Job, "SyncJob": SyncJob, "glidemq": _GlidemqNames, **scope}
+    holder = type("annotated", (), {"__annotations__": {"job": annotation}})
+    try:
+        hint = typing.get_type_hints(holder, known)["job"]
+    except NameError as error:
+        raise ConfigurationError(
+            f"its annotation cannot be resolved: {error}. Define it at module level and import it outside"
+            " TYPE_CHECKING, so that data can be validated into it"
+        ) from None
+    kind = typing.get_origin(hint) or hint
+    if kind in (Job, SyncJob):
+        return (*typing.get_args(hint), Any)[0]
+    if hint in (Any, object):
+        return Any
+    name = getattr(hint, "__name__", None) or str(hint)
+    raise ConfigurationError(
+        f"its first parameter is annotated {name}, but a processor is called with a job:"
+        f" annotate it Job[{name}, …] and use job.data"
+    )
+
+
+class _GlidemqNames:
+    """What an annotation means by glidemq.Job where the module is imported for type checkers alone."""
+
+    Job = Job
+    SyncJob = SyncJob
+
+
+def _place(function: Any) -> str:
+    plain = inspect.unwrap(function)
+    code = getattr(plain, "__code__", None)
+    name = getattr(plain, "__qualname__", repr(plain))
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code is not None else name

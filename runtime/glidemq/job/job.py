@@ -1,0 +1,106 @@
+"""The job that coroutines use."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+from glidemq.commands.command import Command
+from glidemq.job.record import In, Out
+from glidemq.job.steps import JobSteps, Steps
+
+R = TypeVar("R")
+
+
+class Executor(Protocol):
+    """What a job needs of a connection."""
+
+    async def execute(self, command: Command[R], /) -> R:
+        """Execute one command."""
+        ...
+
+
+class Job(JobSteps[In, Out]):
+    """A job: what `Queue.add` and `Queue.get_job` give, and what an `async def` processor is called with.
+
+    All methods but `discard` talk to the server and raise ConnectionError when it cannot be reached.
+    Source: features page, section 7.
+    """
+
+    __slots__ = ()
+
+    async def _run(self, steps: Steps[R]) -> R:
+        connection: Executor = self._connection
+        try:
+            command = next(steps)
+            while True:
+                command = steps.send(await connection.execute(command))
+        except StopIteration as end:
+            result: R = end.value
+            return result
+
+    async def log(self, line: str) -> int:
+        """Append a line to the job's log; the number of lines it has now.
+
+        Raises:
+            ValidationError: above 1 MiB. JobNotFoundError: the job was removed.
+        """
+        return await self._run(self._log_steps(line))
+
+    async def update_progress(self, progress: Any) -> None:
+        """Store how far the job has come, a number or any JSON value, and emit the event `progress`.
+
+        Raises:
+            SerializationError: not JSON. ValidationError: above 1 MiB. JobNotFoundError: the job was removed.
+        """
+        return await self._run(self._progress_steps(progress))
+
+    async def update_data(self, data: In) -> None:
+        """Replace the job's data, here and on the server.
+
+        Raises:
+            SerializationError: cannot be serialized. ValidationError: above 1 MiB. JobNotFoundError: it was
+            removed.
+        """
+        return await self._run(self._data_steps(data))
+
+    async def refresh(self) -> None:
+        """Read all fields again. Raises JobNotFoundError when the job was removed."""
+        return await self._run(self._refresh_steps())
+
+    async def remove(self) -> bool:
+        """Delete the job with all that belongs to it, in any state; False if it was gone already.
+
+        A running one goes on; its outcome is dropped.
+        """
+        return await self._run(self._remove_steps())
+
+    async def get_state(self) -> str:
+        """The state now: "waiting", "active", "delayed", "prioritized", "completed", "failed" …
+
+        "unknown" if the job does not exist.
+        """
+        return await self._run(self._state_steps())
+
+    async def is_completed(self) -> bool:
+        """Whether the job is completed now."""
+        return await self._run(self._is_state_steps("completed"))
+
+    async def is_failed(self) -> bool:
+        """Whether the job has failed for good."""
+        return await self._run(self._is_state_steps("failed"))
+
+    async def is_delayed(self) -> bool:
+        """Whether the job waits for its time, or for its next attempt."""
+        return await self._run(self._is_state_steps("delayed"))
+
+    async def is_active(self) -> bool:
+        """Whether the job is being processed now."""
+        return await self._run(self._is_state_steps("active"))
+
+    async def is_waiting(self) -> bool:
+        """Whether the job waits for a worker now."""
+        return await self._run(self._is_state_steps("waiting"))
+
+    async def is_revoked(self) -> bool:
+        """Whether the job was revoked."""
+        return await self._run(self._is_revoked_steps())

@@ -1,0 +1,364 @@
+"""The fields of a job, as they were when it was read; nothing here talks to the server.
+
+A job comes out of a stored hash, out of an activation (in actor processes, tens of thousands a second), or
+out of an `add` just made. So everything is kept as it came, and turned into Python values when somebody asks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, Self, cast
+
+from typing_extensions import TypeVar
+
+from glidemq.clock import wall_ms
+from glidemq.errors import PayloadValidationError
+from glidemq.job.abort_signal import AbortSignal
+from glidemq.job.stored_values import instant, json_object, number
+from glidemq.options import JobOptions, from_wire
+from glidemq.payload import PLAIN_PAYLOAD, Payload
+from glidemq.serializer import load_json
+
+log = logging.getLogger("glidemq.job")
+
+In = TypeVar("In", default=Any)
+Out = TypeVar("Out", default=Any)
+
+_UNREAD: Any = object()
+_NO_FIELDS: Mapping[str, Any] = {}
+
+
+class JobRecord(Generic[In, Out]):
+    """What `Job` and `SyncJob` have in common: all fields of one job.
+
+    `In` is the type of the data, `Out` that of the return value. Fields are as of the last reading;
+    `refresh()` reads them again. Numbers and instants that others wrote and that make no sense read as 0 and
+    None.
+    """
+
+    __slots__ = (
+        "_abort_signal",
+        "_connection",
+        "_data",
+        "_fields",
+        "_opts",
+        "_payload",
+        "_processed_on",
+        "_queue_key",
+        "_raw_data",
+        "_raw_opts",
+        "_timestamp",
+        "attempts_made",
+        "deserialization_failed",
+        "discarded",
+        "entry_id",
+        "id",
+        "name",
+        "priority",
+        "token",
+    )
+
+    id: str
+    """Unique in the queue: a number as text, or the custom id."""
+    name: str
+    """What kind of job it is, as the producer calls it."""
+    attempts_made: int
+    """How many attempts have failed so far; 0 during the first one."""
+    priority: int
+    """1 to 2048, 1 being the most urgent; 0: none."""
+    discarded: bool
+    """True after `discard()`."""
+    deserialization_failed: bool
+    """True when `data` was read and could not be deserialized; it is {} then."""
+    token: bytes
+    """The fencing token of this activation; empty unless the job is being processed."""
+    entry_id: bytes
+    """The stream entry of this activation; empty for a job from a list, and unless it is being processed."""
+
+    _queue_key: str
+    _connection: Any
+    _payload: Payload
+    _abort_signal: AbortSignal | None
+    _fields: Mapping[str, Any]  # the hash fields that have no place of their own, raw
+    _raw_data: bytes | None
+    _data: Any
+    _raw_opts: bytes
+    _opts: Mapping[str, Any] | None
+    _timestamp: Any
+    _processed_on: Any
+
+    # -- making one --------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_activation(
+        cls,
+        fields: Sequence[Any],
+        *,
+        queue_key: str,
+        connection: Any,
+        payload: Payload = PLAIN_PAYLOAD,
+        abort_signal: AbortSignal | None = None,
+    ) -> Self:
+        """A job that is about to be processed.
+
+        fields: the decoded activation, [id, name, data, opts, timestamp, attemptsMade, priority,
+            processed_on, token, entry_id, further fields], texts as bytes.
+        queue_key: the queue's meta key, KEYS[1] of its commands.
+        connection: for `Job` what has `async execute(command)`; for `SyncJob` a callable that executes a
+        command.
+
+        Raises:
+            PayloadValidationError: the processor's annotation names a data type, and the data does not fit
+            it.
+        """
+        job = cls.__new__(cls)
+        (
+            job_id,
+            name,
+            job._raw_data,
+            job._raw_opts,
+            job._timestamp,
+            attempts_made,
+            priority,
+            job._processed_on,
+            job.token,
+            job.entry_id,
+            further,
+        ) = fields
+        job.id = job_id.decode()
+        job.name = name.decode("utf-8", "replace")
+        job.attempts_made = number(attempts_made)
+        job.priority = number(priority)
+        job._fields = {key.decode(): value for key, value in further.items()} if further else _NO_FIELDS
+        job._queue_key = queue_key
+        job._connection = connection
+        job._payload = payload
+        job._abort_signal = abort_signal
+        job._opts = None
+        job._data = _UNREAD
+        job.discarded = False
+        job.deserialization_failed = False
+        if payload.validates:
+            job._read_data()
+        return job
+
+    @classmethod
+    def from_hash(
+        cls,
+        fields: Mapping[str, Any],
+        *,
+        queue_key: str,
+        connection: Any,
+        payload: Payload = PLAIN_PAYLOAD,
+    ) -> Self:
+        """A stored job; `fields` are those of its hash, raw."""
+        job = cls.__new__(cls)
+        job._queue_key = queue_key
+        job._connection = connection
+        job._payload = payload
+        job._abort_signal = None
+        job.discarded = False
+        job.token = job.entry_id = b""
+        job._take_fields(fields)
+        return job
+
+    @classmethod
+    def from_add(
+        cls,
+        job_id: str,
+        name: str,
+        data: In,
+        raw_opts: bytes,
+        priority: int,
+        *,
+        queue_key: str,
+        connection: Any,
+        payload: Payload,
+    ) -> Self:
+        """A job that was just added: `data` is the object that was given, `timestamp` this host's time."""
+        job = cls.__new__(cls)
+        job.id = job_id
+        job.name = name
+        job.attempts_made = 0
+        job.priority = priority
+        job.discarded = False
+        job.deserialization_failed = False
+        job.token = job.entry_id = b""
+        job._data = data
+        job._raw_data = None
+        job._raw_opts = raw_opts
+        job._opts = None
+        job._timestamp = wall_ms()
+        job._processed_on = None
+        job._fields = _NO_FIELDS
+        job._queue_key = queue_key
+        job._connection = connection
+        job._payload = payload
+        job._abort_signal = None
+        return job
+
+    def _take_fields(self, fields: Mapping[str, Any]) -> None:
+        self.id = fields["id"].decode()
+        self.name = fields.get("name", b"").decode("utf-8", "replace")
+        self.attempts_made = number(fields.get("attemptsMade"))
+        self.priority = number(fields.get("priority"))
+        self.deserialization_failed = False
+        self._raw_data = fields.get("data")
+        self._data = _UNREAD
+        self._raw_opts = fields.get("opts", b"{}")
+        self._opts = None
+        self._timestamp = fields.get("timestamp")
+        self._processed_on = fields.get("processedOn")
+        self._fields = fields
+
+    # -- payload -----------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> In:
+        """What the producer gave: JSON values, or an instance of the type that the processor's annotation
+        names.
+
+        {} (with `deserialization_failed`) when the stored text cannot be deserialized, and when the job was
+        read with `exclude_data=True`.
+        """
+        if self._data is _UNREAD:
+            self._read_data()
+        return cast(In, self._data)
+
+    def _read_data(self) -> None:
+        try:
+            self._data = self._payload.load_data(self._raw_data or b"")
+        except PayloadValidationError:
+            raise
+        except Exception as error:
+            log.error(
+                "job %s of queue %r: its data cannot be deserialized (%s); is another serializer in use?",
+                self.id, self.queue_name, error,
+            )  # fmt: skip
+            self.deserialization_failed = True
+            self._data = self._payload.unreadable_data()
+        self._raw_data = None
+
+    @property
+    def return_value(self) -> Out | None:
+        """What the processor returned, as JSON gives it back; None before completion and for "no result"."""
+        raw = self._fields.get("returnvalue")
+        if not raw:
+            return None
+        try:
+            return cast(Out, self._payload.load(raw))
+        except Exception as error:
+            log.error(
+                "job %s of queue %r: its return value cannot be deserialized (%s)",
+                self.id, self.queue_name, error,
+            )  # fmt: skip
+            return None
+
+    @property
+    def progress(self) -> Any:
+        """What `update_progress` stored last: a number or a JSON value; 0 at first."""
+        raw = self._fields.get("progress")
+        if not raw:
+            return 0
+        try:
+            return load_json(raw)
+        except ValueError:
+            return number(raw)
+
+    # -- options -----------------------------------------------------------------------------------------
+
+    @property
+    def opts(self) -> JobOptions:
+        """The options that the job was added with, as far as they are known; durations in seconds."""
+        return from_wire(self.wire_opts)
+
+    @property
+    def wire_opts(self) -> Mapping[str, Any]:
+        """The options as stored: camelCase names, milliseconds, and whatever else a producer wrote."""
+        if self._opts is None:
+            self._opts = json_object(self._raw_opts)
+        return self._opts
+
+    @property
+    def max_attempts(self) -> int:
+        """How often the job may run in all; 0 and 1 both mean once."""
+        return number(self.wire_opts.get("attempts"))
+
+    # -- times, as aware UTC datetimes -------------------------------------------------------------------
+
+    @property
+    def timestamp(self) -> datetime | None:
+        """When the job was added."""
+        return instant(self._timestamp)
+
+    @property
+    def processed_on(self) -> datetime | None:
+        """When the latest attempt started; None before the first one."""
+        return instant(self._processed_on)
+
+    @property
+    def finished_on(self) -> datetime | None:
+        """When the job completed or failed for good; None until then."""
+        return instant(self._fields.get("finishedOn"))
+
+    @property
+    def expire_at(self) -> datetime | None:
+        """When the job expires unless it has started; None without a `ttl`."""
+        return instant(self._fields.get("expireAt"))
+
+    # -- the rest ----------------------------------------------------------------------------------------
+
+    @property
+    def queue_name(self) -> str:
+        """The name of the job's queue."""
+        return self._queue_key[self._queue_key.index("{") + 1 : self._queue_key.rindex("}")]
+
+    @property
+    def failed_reason(self) -> str | None:
+        """The message of the latest failure; it stays after a later success."""
+        return self._text("failedReason")
+
+    @property
+    def stalled_count(self) -> int:
+        """How often the job was taken from a worker that gave no sign of life."""
+        return number(self._fields.get("stalledCount"))
+
+    @property
+    def delay(self) -> float:
+        """Seconds that the job had to wait when it was last delayed; 0: not at all."""
+        return number(self._fields.get("delay", self.wire_opts.get("delay"))) / 1000
+
+    @property
+    def scheduler_name(self) -> str | None:
+        """The scheduler that made the job, if it waits for its end."""
+        return self._text("schedulerName")
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the parent job, in queue `parent_queue`."""
+        return self._text("parentId")
+
+    @property
+    def parent_queue(self) -> str | None:
+        """The name of the parent job's queue."""
+        return self._text("parentQueue")
+
+    @property
+    def abort_signal(self) -> AbortSignal:
+        """Tells a processor that the job should stop."""
+        if self._abort_signal is None:
+            self._abort_signal = AbortSignal()
+        return self._abort_signal
+
+    def discard(self) -> None:
+        """If this attempt fails, let it be the last one, whatever attempts remain."""
+        self.discarded = True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.name!r} of queue {self.queue_name!r}>"
+
+    def _text(self, field: str) -> str | None:
+        raw = self._fields.get(field)
+        return raw.decode("utf-8", "replace") if raw else None

@@ -1,0 +1,86 @@
+"""What can be done with a job, written once for `Job`, which awaits, and `SyncJob`, which blocks.
+
+Each method is a generator: it yields commands and is sent their results. Whoever drives it does the waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, TypeAlias, TypeVar
+
+from glidemq.commands.add_log import AddLogCommand
+from glidemq.commands.command import Command
+from glidemq.commands.get_job import GetJobCommand
+from glidemq.commands.job_fields import JobFields
+from glidemq.commands.remove import Removal, RemoveCommand
+from glidemq.commands.update_data import UpdateDataCommand
+from glidemq.commands.update_progress import UpdateProgressCommand
+from glidemq.errors import JobNotFoundError, ValidationError
+from glidemq.job.record import In, JobRecord, Out
+from glidemq.serializer import dump_json
+
+R = TypeVar("R")
+Steps: TypeAlias = Generator[Command[Any], Any, R]
+
+UNKNOWN_STATE = "unknown"
+
+
+class JobSteps(JobRecord[In, Out]):
+    """The operations on one job, without the waiting."""
+
+    __slots__ = ()
+
+    def _log_steps(self, line: str) -> Steps[int]:
+        if not isinstance(line, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users err
+            raise ValidationError(f"a log line must be text, not {type(line).__name__}")
+        count: int | None = yield AddLogCommand(self._queue_key, job_id=self.id, line=line)
+        if count is None:
+            raise self._gone()
+        return count
+
+    def _progress_steps(self, progress: Any) -> Steps[None]:
+        raw = dump_json(progress, "progress")
+        found: bool = yield UpdateProgressCommand(self._queue_key, job_id=self.id, progress=raw)
+        if not found:
+            raise self._gone()
+        self._fields = {**self._fields, "progress": raw}
+
+    def _data_steps(self, data: In) -> Steps[None]:
+        raw = self._payload.dump_data(data)
+        found: bool = yield UpdateDataCommand(self._queue_key, job_id=self.id, data=raw)
+        if not found:
+            raise self._gone()
+        self._data = data
+        self._raw_data = None
+        self.deserialization_failed = False
+
+    def _refresh_steps(self) -> Steps[None]:
+        fields: JobFields | None = yield GetJobCommand(self._queue_key, job_id=self.id)
+        if fields is None:
+            raise self._gone()
+        self._take_fields(fields)
+
+    def _field_steps(self, field: str) -> Steps[bytes | None]:
+        """One field as it is now; None when the job or the field does not exist."""
+        fields: JobFields | None = yield GetJobCommand(self._queue_key, job_id=self.id, exclude_data=True)
+        return fields.get(field) if fields is not None else None
+
+    def _state_steps(self) -> Steps[str]:
+        state = yield from self._field_steps("state")
+        return state.decode("utf-8", "replace") if state else UNKNOWN_STATE
+
+    def _is_state_steps(self, state: str) -> Steps[bool]:
+        return (yield from self._state_steps()) == state
+
+    def _is_revoked_steps(self) -> Steps[bool]:
+        return (yield from self._field_steps("revoked")) == b"1"
+
+    def _remove_steps(self) -> Steps[bool]:
+        removal: Removal = yield RemoveCommand(self._queue_key, job_id=self.id)
+        existed = removal.existed
+        while removal.following is not None:
+            removal = yield removal.following
+        return existed
+
+    def _gone(self) -> JobNotFoundError:
+        return JobNotFoundError(f"job {self.id} does not exist in queue {self.queue_name!r} (any more)")

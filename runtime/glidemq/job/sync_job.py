@@ -1,0 +1,102 @@
+"""The job that plain functions use."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+from glidemq.commands.command import Command
+from glidemq.job.record import In, Out
+from glidemq.job.steps import JobSteps, Steps
+
+R = TypeVar("R")
+
+
+class BlockingExecutor(Protocol):
+    """What a blocking job needs: a call that executes a command and waits for its result."""
+
+    def __call__(self, command: Command[R], /) -> R:
+        """Execute one command."""
+        ...
+
+
+class SyncJob(JobSteps[In, Out]):
+    """What a plain `def` processor is called with: a `Job` whose methods block instead of being awaited."""
+
+    __slots__ = ()
+
+    def _run(self, steps: Steps[R]) -> R:
+        execute: BlockingExecutor = self._connection
+        try:
+            command = next(steps)
+            while True:
+                command = steps.send(execute(command))
+        except StopIteration as end:
+            result: R = end.value
+            return result
+
+    def log(self, line: str) -> int:
+        """Append a line to the job's log; the number of lines it has now.
+
+        Raises:
+            ValidationError: above 1 MiB. JobNotFoundError: the job was removed.
+        """
+        return self._run(self._log_steps(line))
+
+    def update_progress(self, progress: Any) -> None:
+        """Store how far the job has come, a number or any JSON value, and emit the event `progress`.
+
+        Raises:
+            SerializationError: not JSON. ValidationError: above 1 MiB. JobNotFoundError: the job was removed.
+        """
+        return self._run(self._progress_steps(progress))
+
+    def update_data(self, data: In) -> None:
+        """Replace the job's data, here and on the server.
+
+        Raises:
+            SerializationError: cannot be serialized. ValidationError: above 1 MiB. JobNotFoundError: it was
+            removed.
+        """
+        return self._run(self._data_steps(data))
+
+    def refresh(self) -> None:
+        """Read all fields again. Raises JobNotFoundError when the job was removed."""
+        return self._run(self._refresh_steps())
+
+    def remove(self) -> bool:
+        """Delete the job with all that belongs to it, in any state; False if it was gone already.
+
+        A running one goes on; its outcome is dropped.
+        """
+        return self._run(self._remove_steps())
+
+    def get_state(self) -> str:
+        """The state now: "waiting", "active", "delayed", "prioritized", "completed", "failed" …
+
+        "unknown" if the job does not exist.
+        """
+        return self._run(self._state_steps())
+
+    def is_completed(self) -> bool:
+        """Whether the job is completed now."""
+        return self._run(self._is_state_steps("completed"))
+
+    def is_failed(self) -> bool:
+        """Whether the job has failed for good."""
+        return self._run(self._is_state_steps("failed"))
+
+    def is_delayed(self) -> bool:
+        """Whether the job waits for its time, or for its next attempt."""
+        return self._run(self._is_state_steps("delayed"))
+
+    def is_active(self) -> bool:
+        """Whether the job is being processed now."""
+        return self._run(self._is_state_steps("active"))
+
+    def is_waiting(self) -> bool:
+        """Whether the job waits for a worker now."""
+        return self._run(self._is_state_steps("waiting"))
+
+    def is_revoked(self) -> bool:
+        """Whether the job was revoked."""
+        return self._run(self._is_revoked_steps())
