@@ -94,7 +94,9 @@ class CommandConnection:
         options = await self._endpoint.reach()
         client = await open_client(options, self._client_name)
         commands = ServerCommands(client, cluster=options.cluster)
-        loader = LibraryLoader(commands, self._library or ServerLibrary.bundled(), place=options.place)
+        loader = LibraryLoader(
+            commands, self._library or ServerLibrary.bundled(), cluster=options.cluster, place=options.place
+        )
         pipeline = self._pipeline = FcallPipeline(client, cluster=options.cluster)
         self._client, self._commands = client, commands
         self._caller = RepeatingCaller(pipeline, loader, options, self._endpoint)

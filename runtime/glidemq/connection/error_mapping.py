@@ -64,6 +64,7 @@ _PASSING = frozenset(
 # Texts of glide itself for requests that never left this process.
 _UNSENT = (
     "connect failed",
+    "Failed to create initial connections",
     "Reached maximum inflight requests",
     "ConnectionNotFoundForRoute",
     "FatalSendError",

@@ -34,51 +34,58 @@ class ServerLibrary:
 
 
 class LibraryLoader:
-    """Ensures the library on every primary; calls that arrive while it does so wait for the same attempt.
+    """Ensures the library on the node that missed it; calls that miss it meanwhile wait for the same attempt.
 
     missing: FUNCTION LOAD without REPLACE, so that of two clients that load at once the second sees "already
     exists" and looks again. older: FUNCTION LOAD REPLACE. newer: used as it is, since every version serves
     the calls of the one before it. Should an older client replace a newer library in the instant between its
     look and its load, the newer one's calls answer "library_outdated", and it is put back.
+
+    A scope is what one attempt covers: a queue's key in a cluster, where a node may lack what the others have
+    (a primary that joined by migration), and everything on a standalone server.
     """
 
-    def __init__(self, server: ServerCommands, library: ServerLibrary, *, place: str) -> None:
+    def __init__(self, server: ServerCommands, library: ServerLibrary, *, cluster: bool, place: str) -> None:
         self._server = server
         self._library = library
+        self._cluster = cluster
         self._place = place
-        self._attempt: asyncio.Task[None] | None = None
-        # Grows with every completed attempt: a call refused before that needs only to be repeated.
-        self.epoch = 0
+        self._attempts: dict[str, asyncio.Task[None]] = {}
+        self._epochs: dict[str, int] = {}
+        # One node after the other: queues that share a node find it loaded.
+        self._turn = asyncio.Lock()
 
-    async def ensure(self, refused_at_epoch: int) -> None:
-        """Have the library on every primary, unless that happened since a call was sent, in this epoch.
+    def epoch(self, key: str) -> int:
+        """Completed attempts for a key's scope; a call notes it when it is sent."""
+        return self._epochs.get(self._scope(key), 0)
+
+    async def ensure(self, key: str, refused_at_epoch: int) -> None:
+        """Have the library where a key lives, unless that happened since a call was sent, in this epoch.
 
         Raises LibraryVersionError when the server keeps it from being loaded, ConnectionError when the server
         cannot be asked (nothing is then known; ask again), QueueFullError when it has no memory for it.
         """
-        if self.epoch > refused_at_epoch:
+        scope = self._scope(key)
+        if self._epochs.get(scope, 0) > refused_at_epoch:
             return
-        if self._attempt is None:
-            self._attempt = asyncio.create_task(self._ensure_everywhere(), name="glidemq-load-library")
-            self._attempt.add_done_callback(self._attempt_done)
+        attempt = self._attempts.get(scope)
+        if attempt is None:
+            attempt = asyncio.create_task(self._attempt(scope, key), name="glidemq-load-library")
+            self._attempts[scope] = attempt
+            attempt.add_done_callback(_seen)
         # Shielded: one caller's cancellation must not fail the others.
-        await asyncio.shield(self._attempt)
+        await asyncio.shield(attempt)
 
-    def _attempt_done(self, task: asyncio.Task[None]) -> None:
-        self._attempt = None
-        if not task.cancelled():
-            task.exception()  # seen by the waiting callers, if any are left
+    def _scope(self, key: str) -> str:
+        return key if self._cluster else ""
 
-    async def _ensure_everywhere(self) -> None:
+    async def _attempt(self, scope: str, key: str) -> None:
         try:
-            routes = await self._server.primaries(self._library.name)
-        except Exception as error:
-            raise self._judge(error).error from error
-        results = await asyncio.gather(*(self._ensure_on(route) for route in routes), return_exceptions=True)
-        errors = [result for result in results if isinstance(result, BaseException)]
-        if errors:
-            raise errors[0]
-        self.epoch += 1
+            async with self._turn:
+                await self._ensure_on(self._server.route_of(key))
+            self._epochs[scope] = self._epochs.get(scope, 0) + 1
+        finally:
+            del self._attempts[scope]
 
     async def _ensure_on(self, route: Route | None) -> None:
         present = await self._version_on(route)
@@ -126,3 +133,9 @@ class LibraryLoader:
             )
             return Failure(Verdict.FINAL, refusal)
         return failure
+
+
+def _seen(attempt: asyncio.Task[None]) -> None:
+    """Its error reaches the callers that wait; if none is left, nobody needs to hear of it."""
+    if not attempt.cancelled():
+        attempt.exception()

@@ -57,7 +57,7 @@ class RepeatingCaller:
         library_attempts = 0
         wait_s = _FIRST_WAIT_S
         while True:
-            epoch = self._loader.epoch
+            epoch = self._loader.epoch(key)
             failure = await self._attempt(function, key, arguments, give_up_at)
             if isinstance(failure, bytes):
                 return failure
@@ -69,7 +69,7 @@ class RepeatingCaller:
                 library_attempts += 1
                 if library_attempts > _LIBRARY_ATTEMPTS:
                     raise _hopeless(failure.error, self._place) from failure.error
-                missing_still = await self._load_library(epoch)
+                missing_still = await self._load_library(key, epoch)
                 if missing_still is None:
                     continue
                 failure = missing_still
@@ -98,10 +98,10 @@ class RepeatingCaller:
             )
         return reply
 
-    async def _load_library(self, epoch: int) -> Failure | None:
+    async def _load_library(self, key: str, epoch: int) -> Failure | None:
         """None once it is loaded; otherwise why not."""
         try:
-            await self._loader.ensure(epoch)
+            await self._loader.ensure(key, epoch)
         except AuthenticationError as error:
             return Failure(Verdict.FINAL, error)
         except ConnectionError as error:

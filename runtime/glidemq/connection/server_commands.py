@@ -53,17 +53,6 @@ class ServerCommands:
 
         return SlotKeyRoute(SlotType.PRIMARY, key)
 
-    async def primaries(self, library: str) -> list[Route | None]:
-        """A route to every node that takes writes, learned from a command that each of them answers."""
-        if not self._cluster:
-            return [None]
-        from glide import AllPrimaries, ByAddressRoute
-
-        replies: dict[bytes, Any] = await self._run(
-            ["FUNCTION", "LIST", "LIBRARYNAME", library], AllPrimaries()
-        )
-        return [ByAddressRoute(*_host_and_port(address.decode())) for address in replies]
-
     async def load_library(self, source: str, *, replace: bool, route: Route | None) -> None:
         """FUNCTION LOAD, with REPLACE if asked."""
         await self._run(["FUNCTION", "LOAD", *(["REPLACE"] if replace else []), source], route)
@@ -76,8 +65,3 @@ class ServerCommands:
         if route is None:
             return await self._client.custom_command(command)
         return await self._client.custom_command(command, route)
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
