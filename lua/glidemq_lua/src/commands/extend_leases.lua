@@ -11,7 +11,7 @@ local function extend(keys, now, row)
   local job = keys.job .. id
   local values = redis.pcall("HMGET", job, "state", Lease.RUN, "processedOn", "revoked", "x-py:cell")
   local refusal = values.err and Replies.GONE
-    or Lease.refusal(values[1], values[2], values[3], token, processed_on)
+    or Lease.refusal("renew", values[1], values[2], values[3], token, processed_on)
   if refusal then
     return refusal
   end

@@ -42,7 +42,7 @@ local function fail(settlement, row)
     "HMGET", job, "state", Lease.RUN, "processedOn", "priority", "lifo", "opts", "name", "x-py:cell", "attemptsMade"
   )
   local refusal = values.err and Replies.GONE
-    or Lease.refusal(values[1], values[2], values[3], token, processed_on)
+    or Lease.refusal("fail", values[1], values[2], values[3], token, processed_on)
   if refusal then
     if refusal == Replies.GONE then
       settlement:leave(id, entry_id)

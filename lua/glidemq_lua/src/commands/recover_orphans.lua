@@ -21,7 +21,7 @@ local function verdict(keys, id, known)
     end
     return "back", values
   end
-  return values[1] == "waiting" and "back" or "drop", values
+  return States.allows("reclaim", values[1]) and "back" or "drop", values
 end
 
 -- Pending entries of this consumer after an entry id. Returns the last one seen when there may be more.

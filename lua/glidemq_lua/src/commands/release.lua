@@ -28,7 +28,7 @@ local function release(settlement, back, args, row)
   local job = settlement.keys.job .. id
   local values = redis.pcall("HMGET", job, "state", Lease.RUN, "processedOn", "lifo", "name", "x-py:cell", "opts")
   local refusal = values.err and Replies.GONE
-    or Lease.refusal(values[1], values[2], values[3], token, processed_on)
+    or Lease.refusal("release", values[1], values[2], values[3], token, processed_on)
   if refusal then
     if refusal == Replies.GONE then
       settlement:leave(id, entry_id)

@@ -22,7 +22,7 @@ local function complete(settlement, args, row)
     "HMGET", job, "state", Lease.RUN, "processedOn", "parentId", "parentQueue", "parentIds"
   )
   local refusal = fields.err and Replies.GONE
-    or Lease.refusal(fields[1], fields[2], fields[3], token, processed_on)
+    or Lease.refusal("complete", fields[1], fields[2], fields[3], token, processed_on)
   if refusal then
     if refusal == Replies.GONE then
       settlement:leave(id, entry_id)

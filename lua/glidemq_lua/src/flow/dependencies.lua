@@ -12,7 +12,7 @@ local function notify(settlement, parent_id, member)
     return
   end
   local done = redis.call("HINCRBY", parent, "depsCompleted", 1)
-  if done < redis.call("SCARD", keys.deps .. parent_id) or fields[1] ~= "waiting-children" then
+  if done < redis.call("SCARD", keys.deps .. parent_id) or not States.allows("wake", fields[1]) then
     return
   end
   redis.call("HSET", parent, "state", "waiting")

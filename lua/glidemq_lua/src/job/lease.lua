@@ -20,8 +20,8 @@ function Lease.taken(run)
 end
 
 -- nil when (state, run, processedOn) of the hash show that the caller holds the lease, else a row code.
-function Lease.refusal(state, run, processed_on_stored, token, processed_on)
-  if run == token and state == "active" and tonumber(processed_on_stored) == processed_on then
+function Lease.refusal(transition, state, run, processed_on_stored, token, processed_on)
+  if run == token and States.allows(transition, state) and tonumber(processed_on_stored) == processed_on then
     return nil
   end
   if not state and not run then

@@ -34,11 +34,11 @@ function Stall.judge(keys, id, now, idle_ms, limits)
     return "echo"
   end
   local state = values[STATE]
-  if state ~= "active" and state ~= "waiting" then
+  if not States.allows("reclaim", state) then
     return "echo", values
   end
-  if state == "waiting" then
-    -- A lastActive would be that of an earlier run. A list job that waits is in no hands at all.
+  if not States.allows("stall", state) then
+    -- It waits: a lastActive would be that of an earlier run, and a list job is in no hands at all.
     if not idle_ms then
       return "echo", values
     end

@@ -1,40 +1,33 @@
--- States: where a job may be, and the only ways from one state to another.
+-- States: the states of a job, and the one table of what may happen to a job in which of them.
 --
---   (new) --> waiting <---------------------------.            delayed, prioritized, group-waiting, suspended
---     |         |  ^------ delayed, prioritized <--|---.       and waiting-children become waiting again and
---     |         v                                  |   |       never active directly; from any of them a job
---     |       active --> completed                 |   |       may fail (expiry, revocation, limits).
---     |         |------> failed -- (manual retry) -|---|
---     |         |------> waiting (given back, stalled)
---     |         '------> delayed, suspended, waiting-children, group-waiting
---     '--> delayed, prioritized, waiting-children
+--                  promote           start             complete
+--   delayed     ------------>       ------->        --------------> completed
+--   prioritized ------------> waiting      active   --------------> failed, or delayed for a retry
+--   (failed)    ------------>   ^   <-------   ^      fail
+--                               |   release,   '-- renew
+--   waiting-children -----------'   stall,
+--                      wake         reclaim
+--
+-- A job that is waiting, delayed, prioritized or stalled past its time fails as expired; a waiting one that is
+-- revoked or malformed fails instead of starting. group-waiting and suspended jobs become waiting again when their
+-- group or a signal lets them, and nothing below touches them before.
 local States = {}
 
-States.LEGAL = {
-  waiting = { active = true, failed = true, delayed = true, prioritized = true, ["group-waiting"] = true },
-  delayed = { waiting = true, delayed = true, prioritized = true, failed = true },
-  prioritized = { waiting = true, delayed = true, prioritized = true, failed = true },
-  ["group-waiting"] = { waiting = true, failed = true },
-  ["waiting-children"] = { waiting = true, failed = true },
-  suspended = { waiting = true, failed = true },
-  active = {
-    completed = true,
-    failed = true,
-    waiting = true,
-    delayed = true,
-    suspended = true,
-    ["waiting-children"] = true,
-    ["group-waiting"] = true,
-  },
-  completed = {},
-  failed = { delayed = true },
+-- From which states; where a job goes is told by the picture.
+local LEGAL = {
+  start = { waiting = true },
+  renew = { active = true },
+  complete = { active = true },
+  fail = { active = true },
+  release = { active = true },
+  stall = { active = true },
+  -- Orphans: a start whose reply was lost, and a delivery that nobody started.
+  reclaim = { active = true, waiting = true },
+  -- Node's manual retry of a failed job writes the sorted set before the state.
+  promote = { delayed = true, prioritized = true, failed = true },
+  wake = { ["waiting-children"] = true },
 }
 
-function States.may_move(from, to)
-  local targets = States.LEGAL[from]
-  return targets ~= nil and targets[to] == true
-end
-
-function States.is_terminal(state)
-  return state == "completed" or state == "failed"
+function States.allows(transition, state)
+  return LEGAL[transition][state] == true
 end

@@ -83,7 +83,7 @@ local function judge(self, id)
   if state == "active" then
     return nil, Intake.KEPT
   end
-  if state and state ~= "waiting" and is_echo(self, id, state) then
+  if state and not States.allows("start", state) and is_echo(self, id, state) then
     return nil, Intake.DROPPED
   end
   local fault = Record.fault(values, id)

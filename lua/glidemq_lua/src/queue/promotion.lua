@@ -6,9 +6,6 @@ local BATCH = 5000 -- unpack stops at 7,999
 -- Priority classes that a frequent call looks at; promote_due looks at all of them.
 Promotion.FEW_CLASSES = 128
 
--- A failed job may stand here: Node's manual retry sets the state after the score.
-local PROMOTED_FROM = { delayed = true, prioritized = true, failed = true }
-
 -- Broadcast retries are stored as `<id>||<subscription>`.
 local function split_member(member)
   local id, subscription = string.match(member, "^(.-)||(.*)$")
@@ -42,7 +39,7 @@ local function promote_member(settlement, member, class)
     settlement:event("promoted", id)
     return "promoted", false
   end
-  if not PROMOTED_FROM[fields[1]] then
+  if not States.allows("promote", fields[1]) then
     return "dropped", false
   end
   if Record.is_expired(fields[4], settlement.now) then
