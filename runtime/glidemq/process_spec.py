@@ -91,3 +91,11 @@ class ProbeSpec:
 
     app: str
     result_fd: int
+
+
+DEFAULT_PREFIX = "glide"
+
+
+def key_prefix(config: RuntimeConfig, app_prefix: str | None) -> str:
+    """What all keys start with: the configured prefix, else the app's own, else the default."""
+    return config.prefix if config.prefix != DEFAULT_PREFIX else app_prefix or DEFAULT_PREFIX

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from glidemq.commands.command import unpack
 from glidemq.errors import PayloadValidationError, UnrecoverableError
 from glidemq.pipeline.outcome import (
-    MAX_RETURN_BYTES,
     NO_OPTIONS,
     backoff_ms,
     completed,
@@ -33,15 +32,6 @@ def test_a_return_value_becomes_a_completion_row() -> None:
     outcome = completed(FENCE, b'{"ok":true}', NO_OPTIONS, urgent=False)
     assert outcome.succeeded
     assert unpack(outcome.row)[:5] == [*FENCE, b'{"ok":true}']
-
-
-def test_a_return_value_over_one_mebibyte_fails_the_job_with_the_documented_text() -> None:
-    outcome = completed(FENCE, b"x" * (MAX_RETURN_BYTES + 1), NO_OPTIONS, urgent=False)
-    assert not outcome.succeeded
-    assert unpack(outcome.row)[4].decode() == (
-        "Return value exceeds maximum size (1048577 bytes > 1048576 bytes). "
-        "Use smaller return values or store large data externally."
-    )
 
 
 def test_a_failure_with_attempts_left_carries_its_delay() -> None:

@@ -113,6 +113,7 @@ class Cell:
         self._fetching: tuple[Actor, ...] = (self._reader_actor, self._promoter, self._stall_recovery)
         self._keeping: tuple[Actor, ...] = (self.heartbeat, self._registration)
         self._started = False
+        self._turn = 0
 
     def pumps(self) -> Iterable[QueuePump]:
         """The pumps of all queues served."""
@@ -166,11 +167,18 @@ class Cell:
         for pump in self._pumps.values():
             pump.flush_overdue(longest_ns)
 
-    def slots_changed(self) -> None:
-        """The link has more or fewer free slots, for another reason than a job that ended: processes came or went."""
-        for pump in self._pumps.values():
-            pump.kick()
+    def slots_freed(self) -> None:
+        """Slots that queues share have become free: whoever waits for one may ask now, in turn."""
+        for pump in self._in_turn():
+            if pump.hungry:
+                pump.kick()
         self.reader.reconsider()
+
+    def _in_turn(self) -> list[QueuePump]:
+        """The pumps, each time beginning with the next one, so that no queue always asks first."""
+        pumps = list(self._pumps.values())
+        self._turn = (self._turn + 1) % max(len(pumps), 1)
+        return pumps[self._turn :] + pumps[: self._turn]
 
     async def drain(self, deadline_ns: int | None = None) -> bool:
         """Fetch nothing more and wait for what runs; True when nothing is left, False at the deadline."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from glidemq.clock import monotonic_ns
@@ -75,19 +75,19 @@ class LocalLink:
         """Count jobs asked for but not granted yet."""
         self._reserved[pump] = self._reserved.get(pump, 0) + jobs
 
-    def dispatch(self, lease: Lease) -> None:
-        """Start the job, or let it wait for a slot."""
-        queue = lease.pump.queue
-        lease.dispatched_ns = monotonic_ns()
-        if self._active[queue] < self._executions[queue].concurrency:
-            self._start(lease)
-        else:
-            self._waiting[queue].append(lease)
-            if self._overdue_timer is None:
-                self._arm_overdue_timer()
-
-    def flush(self) -> None:
-        """Nobody sleeps who would have to be woken."""
+    def dispatch(self, pump: QueuePump, leases: Sequence[Lease]) -> None:
+        """Start the jobs, or let them wait for a slot."""
+        queue = pump.queue
+        concurrency = self._executions[queue].concurrency
+        now_ns = monotonic_ns()
+        for lease in leases:
+            lease.dispatched_ns = now_ns
+            if self._active[queue] < concurrency:
+                self._start(lease)
+            else:
+                self._waiting[queue].append(lease)
+        if self._waiting[queue] and self._overdue_timer is None:
+            self._arm_overdue_timer()
 
     def settled(self, receipt: Any) -> None:
         """Nothing to acknowledge: an outcome lives in the pump's outbox until it is settled."""

@@ -47,7 +47,7 @@ class Lease:
         "token",
     )
 
-    def __init__(self, seq: int, pump: QueuePump, activation: Activation, default_lock_ms: int) -> None:
+    def __init__(self, seq: int, pump: QueuePump, activation: Activation) -> None:
         self.seq = seq
         self.pump = pump
         self.blob = activation.blob
@@ -58,8 +58,8 @@ class Lease:
         self.opts = activation.opts
         self.processed_on = activation.processed_on
         self.flags = activation.flags
-        self.lock_ms = default_lock_ms
-        self.timeout_ms = 0
+        self.lock_ms = pump.settings.lock_ms
+        self.timeout_ms = pump.settings.timeout_ms
         self.next_beat_ns = 0
         self.dispatched_ns = 0
         self.holder: Any = None  # whatever the link notes about where the job is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from glidemq.rings.cancel_board import CancelReason
@@ -29,12 +30,8 @@ class WorkLink(Protocol):
         """Count jobs asked for but not granted yet; a negative number ends the reservation."""
         ...
 
-    def dispatch(self, lease: Lease) -> None:
-        """Take charge of the lease. What cannot be placed is given back through its pump."""
-        ...
-
-    def flush(self) -> None:
-        """Called once after a batch of dispatches: wake whoever sleeps."""
+    def dispatch(self, pump: QueuePump, leases: Sequence[Lease]) -> None:
+        """Take charge of one queue's leases, in order. What cannot be placed waits, or is given back."""
         ...
 
     def settled(self, receipt: Any) -> None:

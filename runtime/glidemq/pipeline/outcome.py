@@ -12,7 +12,6 @@ from glidemq.commands.fail import FailureRow
 from glidemq.commands.step import CompletionRow, Retain
 from glidemq.errors import PayloadValidationError, UnrecoverableError
 
-MAX_RETURN_BYTES: Final = 1_048_576
 TIMEOUT_REASON: Final = "Job timeout exceeded"
 
 # (attempts made, error) -> seconds until the next attempt
@@ -89,12 +88,6 @@ def completed(
     fence: tuple[bytes, bytes, int, bytes], return_value: bytes, options: JobOptionsOnWire, *, urgent: bool
 ) -> JobOutcome:
     """The outcome of a processor that returned; `fence` is (id, token, processed_on, entry_id)."""
-    if len(return_value) > MAX_RETURN_BYTES:
-        reason = (
-            f"Return value exceeds maximum size ({len(return_value)} bytes > {MAX_RETURN_BYTES} bytes). "
-            "Use smaller return values or store large data externally."
-        )
-        return failed(fence, reason, options, attempts_made=0)
     return JobOutcome(True, CompletionRow.pack(*fence, return_value, options.remove_on_complete), urgent)
 
 

@@ -60,6 +60,7 @@ class QueueSettings:
     queue: str
     prefix: str = "glide"
     lock_ms: int = 30_000
+    timeout_ms: int = 0  # for jobs without one of their own; 0 means none
     max_crashes: int = 3
     events: bool = True
     metrics: bool = True
@@ -167,6 +168,11 @@ class QueuePump:
     def close_intake(self) -> None:
         """Activate nothing any more; outcomes still go out."""
         self._intake_open = False
+
+    @property
+    def hungry(self) -> bool:
+        """True when there is work on the server, for all we know, and a free slot is all that is missing."""
+        return self._intake_open and self._stepping is None and (self._ready or bool(self._claimed))
 
     @property
     def wants_reader(self) -> bool:
@@ -415,18 +421,19 @@ class QueuePump:
             self._link.settled(outcome.receipt)
 
     def _dispatch(self, result: StepResult) -> None:
-        lock_ms = self.settings.lock_ms
         in_flight = self._in_flight
         now_ns = monotonic_ns()
+        leases: list[Lease] = []
         for activation in result.activations:
-            lease = Lease(in_flight.next_seq(), self, activation, lock_ms)
+            lease = Lease(in_flight.next_seq(), self, activation)
             lease.next_beat_ns = now_ns + lease.beat_interval_ns
             in_flight.add(lease)
-            if self._intake_open:
-                self._link.dispatch(lease)
-            else:
+            leases.append(lease)
+        if self._intake_open:
+            self._link.dispatch(self, leases)
+        else:
+            for lease in leases:
                 self.give_back(lease)
-        self._link.flush()
         self.paused = result.paused
         self._arm_due_timer(result.next_due_ms, result.now_ms)
 

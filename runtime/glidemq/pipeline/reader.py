@@ -43,13 +43,21 @@ class Reader:
         self._block_ms = block_ms
         self._watched: frozenset[QueuePump] = frozenset()
         self._blocking = False
+        self._reconsidering = False
         self._changed = asyncio.Event()
         self._releasing: asyncio.Task[None] | None = None
 
     def reconsider(self) -> None:
-        """Look again at which queues to watch; ends the read in progress if it watches the wrong ones."""
-        self._changed.set()
-        if self._blocking and self._releasing is None and self._drained_queues() != self._watched:
+        """Look again, once in this turn of the loop, at which queues to watch."""
+        if not self._reconsidering:
+            self._reconsidering = True
+            asyncio.get_running_loop().call_soon(self._reconsider)
+
+    def _reconsider(self) -> None:
+        self._reconsidering = False
+        if not self._blocking:
+            self._changed.set()
+        elif self._releasing is None and self._drained_queues() != self._watched:
             self._releasing = asyncio.get_running_loop().create_task(self._release())
 
     def _drained_queues(self) -> frozenset[QueuePump]:
@@ -100,6 +108,7 @@ class Reader:
                 await self._connection.unblock(self._commands)
         finally:
             self._releasing = None
+            self.reconsider()  # the read that was ended may not be the one that has begun since
 
     async def release(self) -> None:
         """End the read in progress, for a clean stop."""

@@ -10,8 +10,9 @@ import orjson
 
 from glidemq.app import App, Processor
 from glidemq.clock import monotonic_ns
+from glidemq.commands.keys import QueueKeys
 from glidemq.process.app_probe import preload
-from glidemq.process_spec import ActorSpec, Role
+from glidemq.process_spec import ActorSpec, Role, key_prefix
 from glidemq.rings.actor_segment import ActorSegment
 from glidemq.rings.records import RecordKind
 from glidemq.shared_memory.doorbell import Doorbell
@@ -30,7 +31,8 @@ class ActorContext:
 
     def __init__(self, spec: ActorSpec) -> None:
         self.spec = spec
-        app: App = spec.app if spec.app is not None else preload(spec.config.app)
+        app: App = spec.app if spec.app is not None else preload(spec.config.app or "")
+        self._prefix = key_prefix(spec.config, app.prefix)
         self.processors: dict[str, Processor[Any, Any]] = {
             name: processor for name, processor in app.processors.items() if processor.role == spec.role
         }
@@ -54,6 +56,10 @@ class ActorContext:
             self.bell.prepare_sleep()
             self.bell.wait(HARVEST_WAIT_S)
 
+    def queue_key(self, queue: str) -> str:
+        """KEYS[1] of the commands that concern a queue."""
+        return QueueKeys(self._prefix, queue).meta
+
     def next_command_seq(self) -> int:
         """A number for a command, never used before in this slot."""
         return next(self._command_seqs)
@@ -67,6 +73,7 @@ class ActorContext:
                 {
                     "name": name,
                     "concurrency": processor.concurrency,
+                    "timeout_ms": processor.timeout_ms,
                     "lock_duration_ms": processor.lock_duration_ms,
                 }
                 for name, processor in self.processors.items()

@@ -15,7 +15,7 @@ from glidemq.process_spec import EXIT_OK, EXIT_USAGE, ProbeSpec
 def run(spec: ProbeSpec) -> int:
     """Import the app and write its manifest, or one line that says what is wrong, to the result descriptor."""
     try:
-        result = preload(spec.app).manifest()
+        result = preload(spec.app).manifest(spec.app)
         status = EXIT_OK
     except GlideMQError as error:
         result = {"error": str(error)}

@@ -8,7 +8,7 @@ import time
 import uvloop
 
 from glidemq.clock import monotonic_ns
-from glidemq.pipeline.execution import AsyncExecution
+from glidemq.pipeline.execution import AsyncExecution, LoopAbortFlag
 from glidemq.process.actor_context import ActorContext
 from glidemq.process.messages import outcome_header
 from glidemq.process.ring_connection import RingConnection
@@ -20,34 +20,6 @@ from glidemq.shared_memory.status_slot import ProcessState
 
 RECORDS_PER_READ = 64
 FULL_RING_RETRY_S = 0.002
-
-
-class LoopAbortFlag:
-    """A running job's abort signal inside an event loop: set by the loop, so that waiting for it costs nothing."""
-
-    __slots__ = ("_event", "_reason")
-
-    def __init__(self) -> None:
-        self._reason = CancelReason.NONE
-        self._event: asyncio.Event | None = None
-
-    def reason(self) -> CancelReason:
-        """Why the job should stop; NONE while it should not."""
-        return self._reason
-
-    def set(self, reason: CancelReason) -> None:
-        """Raise the flag."""
-        self._reason = reason
-        if self._event is not None:
-            self._event.set()
-
-    async def wait(self) -> None:
-        """Return once the flag is up."""
-        if self._event is None:
-            self._event = asyncio.Event()
-            if self._reason:
-                self._event.set()
-        await self._event.wait()
 
 
 class AsyncActor:
@@ -65,7 +37,11 @@ class AsyncActor:
         self._connection = RingConnection(context, self._wake_soon)
         self._executions = {
             name.encode(): AsyncExecution(
-                processor, self._connection, kill_grace_s=context.spec.config.kill_grace
+                processor,
+                name,
+                context.queue_key(name),
+                self._connection,
+                kill_grace_s=context.spec.config.kill_grace,
             )
             for name, processor in context.processors.items()
         }
@@ -135,23 +111,25 @@ class AsyncActor:
                     self._report(RecordKind.SKIPPED, record.seq, b"", b"")
                     side.finish(activation)
                     continue
-                task = self._loop.create_task(self._process(activation, identity.queue, execution))
+                task = self._loop.create_task(self._process(activation, identity, execution))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
     # -- running -----------------------------------------------------------------------------------------------------------
 
-    async def _process(self, activation: TakenActivation, queue: bytes, execution: AsyncExecution) -> None:
+    async def _process(
+        self, activation: TakenActivation, identity: JobIdentity, execution: AsyncExecution
+    ) -> None:
         record = activation.record
         flag = self._flags[record.seq] = LoopAbortFlag()
         started_ns = monotonic_ns()
         status = self._slot
         status.current_seq = record.seq
         status.job_started_ns = started_ns
-        outcome = await execution.run(record.body, flag)
+        outcome = await execution.run(record.body, flag, urgent=identity.flags != 0)
         service_ns = monotonic_ns() - started_ns
         kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
-        self._report(kind, record.seq, outcome_header(service_ns, queue), outcome.row)
+        self._report(kind, record.seq, outcome_header(service_ns, identity.queue), outcome.row)
         self._side.finish(activation)
         del self._flags[record.seq]
         self._done += 1

@@ -27,7 +27,7 @@ from glidemq.process.process_state import is_stopped
 from glidemq.process.ring_link import RingLink
 from glidemq.process.takeover import adopt_leases, restore_options
 from glidemq.process.wake_policy import LONGEST_HOLD_NS
-from glidemq.process_spec import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE, GatewaySpec
+from glidemq.process_spec import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE, GatewaySpec, key_prefix
 from glidemq.rings.actor_segment import ActorSegment
 from glidemq.shared_memory.status_board import StatusBoard
 from glidemq.shared_memory.status_slot import Control, ProcessRole, ProcessState
@@ -76,6 +76,7 @@ class Gateway:
             pump_of=lambda queue: self._cell.pump(queue),
             on_command=self._commands.accept,
             is_process_stopped=is_stopped,
+            on_freed=lambda: self._cell.slots_freed(),
         )
         self._cell = Cell(
             CellSettings(
@@ -139,8 +140,9 @@ class Gateway:
         self._cell.serve(
             QueueSettings(
                 queue["name"],
-                prefix=config.prefix,
+                prefix=key_prefix(config, self._spec.manifest.get("prefix")),
                 lock_ms=int(queue.get("lock_duration_ms") or config.lock_duration * 1000),
+                timeout_ms=int(queue.get("timeout_ms") or 0),
                 max_crashes=config.max_crashes,
             )
         )
@@ -196,7 +198,7 @@ class Gateway:
                 self._link.take_back_unstarted(channel)
         if changed:
             self._ring_supervisor()
-            self._cell.slots_changed()
+            self._cell.slots_freed()
 
     def _concurrency_of(self, channel: ActorChannel) -> Mapping[str, int]:
         """What the process serves: by its own manifest, or by the app's for one that an earlier gateway attached."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from heapq import heapify, heapreplace
 from typing import Any
 
 import orjson
@@ -40,6 +41,7 @@ class RingLink:
         pump_of: Callable[[str], QueuePump | None],
         on_command: Callable[[ActorChannel, Record, Receipt], None],
         is_process_stopped: Callable[[int], bool],
+        on_freed: Callable[[], None],
     ) -> None:
         self.channels = channels
         self._in_flight = in_flight
@@ -47,6 +49,7 @@ class RingLink:
         self._pump_of = pump_of
         self._on_command = on_command
         self._is_process_stopped = is_process_stopped
+        self._on_freed = on_freed
         self._reserved: dict[QueuePump, int] = {}
         self._waiting: deque[Lease] = deque()  # suspects, and what a full ring refused
 
@@ -56,6 +59,7 @@ class RingLink:
         """Free slots, and how many jobs may wait behind running ones, over all actors that serve the queue."""
         queue = pump.queue
         free = backlog = actors = 0
+        shares_slots = False
         for channel in self.channels:
             if queue in channel.concurrency and channel.accepts:
                 slots = channel.free_slots(queue)
@@ -64,12 +68,23 @@ class RingLink:
                 else:
                     backlog -= slots
                 actors += 1
+                shares_slots = channel.is_sync
         if not actors:
             return 0, 0
-        reserved = sum(self._reserved.values()) + len(self._waiting)
+        reserved = len(self._waiting) + self._reserved_beside(pump, shares_slots)
         ahead = pump.service_times.ahead(actors, self._max_ring_wait_ns)
         slots = max(free - reserved, 0)
         return slots, max(free + ahead - backlog - reserved - slots, 0)
+
+    def _reserved_beside(self, pump: QueuePump, shares_slots: bool) -> int:
+        """Jobs asked for by calls in flight that will take the same slots: a sync actor has one for all its queues."""
+        if not shares_slots:
+            return self._reserved.get(pump, 0)
+        return sum(
+            jobs
+            for other, jobs in self._reserved.items()
+            if any(channel.is_sync and other.queue in channel.concurrency for channel in self.channels)
+        )
 
     def reserve(self, pump: QueuePump, jobs: int) -> None:
         """Other queues of the same actors must not ask for the slots that a call in flight already asks for."""
@@ -78,24 +93,42 @@ class RingLink:
             self._reserved[pump] = left
         else:
             self._reserved.pop(pump, None)
+        if jobs < 0:
+            self._on_freed()
 
-    def dispatch(self, lease: Lease) -> None:
-        """Give the lease to the actor that will be free first; hold it if there is none."""
-        if lease.suspect or not self._try_place(lease):
-            self._waiting.append(lease)
+    def dispatch(self, pump: QueuePump, leases: Sequence[Lease]) -> None:
+        """Give each lease to the actor that will be free first; hold those that no actor can take now."""
+        queue = pump.queue
+        # The freest first; ties go to the lowest index, so that a quiet cell keeps using the same warm processes.
+        open_channels = [
+            (-channel.free_slots(queue), channel.index, channel)
+            for channel in self.channels
+            if queue in channel.concurrency and channel.accepts and not channel.alone
+        ]
+        heapify(open_channels)
+        for lease in leases:
+            if lease.suspect or not open_channels:
+                self._waiting.append(lease)
+                continue
+            load, index, channel = open_channels[0]
+            if self._try_push(channel, lease):
+                heapreplace(open_channels, (load + 1, index, channel))
+            else:
+                self._waiting.append(lease)
+        if self._waiting:
             self.place_waiting()
-
-    def _refuse(self, lease: Lease, error: ValueError) -> None:
-        """A job that fits no ring would block its queue for ever."""
-        if self._in_flight.take(lease.seq) is not None:
-            reason = f"The job is too large to be handed to an actor process: {error}"
-            lease.pump.fail(
-                failed((*lease.fence, lease.entry_id), reason, NO_OPTIONS, attempts_made=0).row, lease, None
-            )
-
-    def flush(self) -> None:
-        """Wake the actors that were given something."""
         wake_touched(self.channels)
+
+    def _try_push(self, channel: ActorChannel, lease: Lease) -> bool:
+        try:
+            return channel.try_push(lease)
+        except ValueError as error:
+            # A job that fits no ring would block its queue for ever.
+            if self._in_flight.take(lease.seq) is not None:
+                reason = f"The job is too large to be handed to an actor process: {error}"
+                outcome = failed((*lease.fence, lease.entry_id), reason, NO_OPTIONS, attempts_made=0)
+                lease.pump.fail(outcome.row, lease, None)
+            return True
 
     def settled(self, receipt: Any) -> None:
         """The outcome in this record of the outbound ring is durable."""
@@ -120,39 +153,26 @@ class RingLink:
 
     # -- placing -----------------------------------------------------------------------------------------------------------
 
-    def _try_place(self, lease: Lease) -> bool:
-        queue = lease.pump.queue
-        best: ActorChannel | None = None
-        best_free = -(1 << 30)
-        for channel in self.channels:
-            if queue in channel.concurrency and channel.accepts and not channel.alone:
-                free = channel.free_slots(queue)
-                if free > best_free:
-                    best, best_free = channel, free
-        if best is None:
-            return False
-        try:
-            return best.try_push(lease)
-        except ValueError as error:
-            self._refuse(lease, error)
-            return True
-
     def place_waiting(self) -> None:
         """Try again what could not be placed: suspects need an actor of their own."""
         for _ in range(len(self._waiting)):
             lease = self._waiting.popleft()
-            if self._in_flight.get(lease.seq) is not lease:
-                continue
-            if not (self._try_place_alone(lease) if lease.suspect else self._try_place(lease)):
+            if self._in_flight.get(lease.seq) is lease and not self._try_place(lease):
                 self._waiting.append(lease)
-        self.flush()
+        wake_touched(self.channels)
 
-    def _try_place_alone(self, lease: Lease) -> bool:
+    def _try_place(self, lease: Lease) -> bool:
         queue = lease.pump.queue
-        for channel in self.channels:
-            if queue in channel.concurrency and channel.accepts and not channel.leases:
-                return channel.try_push(lease)
-        return False
+        able = [
+            channel
+            for channel in self.channels
+            if queue in channel.concurrency
+            and channel.accepts
+            and not channel.alone
+            and not (lease.suspect and channel.leases)
+        ]
+        able.sort(key=lambda channel: -channel.free_slots(queue))
+        return any(self._try_push(channel, lease) for channel in able)
 
     def requeue(self, lease: Lease) -> None:
         """Place a lease again whose actor died or was too slow to start it; same activation, new number."""
@@ -164,8 +184,7 @@ class RingLink:
         lease.seq = self._in_flight.next_seq()
         lease.holder = None
         self._in_flight.add(lease)
-        self.dispatch(lease)
-        self.flush()
+        self.dispatch(lease.pump, (lease,))
 
     def give_back_waiting(self) -> None:
         """On drain: what could not be placed returns to the server."""
@@ -178,9 +197,12 @@ class RingLink:
 
     def collect(self) -> None:
         """Read every outbound ring to its end."""
+        freed = False
         for channel in self.channels:
             if channel.attached_generation:
-                self.read(channel)
+                freed = self.read(channel) or freed
+        if freed:
+            self._on_freed()
 
     def has_unread(self) -> bool:
         """True when an outbound ring has something: asked after `prepare_sleep`, before sleeping."""
@@ -188,8 +210,8 @@ class RingLink:
             channel.attached_generation and not channel.side.outbound.is_empty() for channel in self.channels
         )
 
-    def read(self, channel: ActorChannel) -> None:
-        """Read one actor's outbound ring to its end and pass everything on."""
+    def read(self, channel: ActorChannel) -> bool:
+        """Read one actor's outbound ring to its end and pass everything on; True when that freed slots."""
         freed = False
         while True:
             records = channel.side.outbound.read_many(RECORDS_PER_READ)
@@ -199,6 +221,7 @@ class RingLink:
                 break
         if freed and self._waiting:
             self.place_waiting()
+        return freed
 
     def receive(self, channel: ActorChannel, record: Record, position: int) -> bool:
         """Pass on one record of an outbound ring; True when it freed a slot."""
@@ -263,7 +286,6 @@ class RingLink:
             lease = channel.take(seq)
             if lease is not None:
                 self._after_take_back(lease)
-        self.flush()
 
     def _after_take_back(self, lease: Lease) -> None:
         queue = lease.pump.queue

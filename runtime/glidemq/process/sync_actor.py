@@ -34,9 +34,10 @@ class RingAbortFlag:
         self._board = board
         self._seq = seq
 
-    def reason(self) -> CancelReason:
-        """Why the job should stop; NONE while it should not."""
-        return CancelReason(self._board.reason_for(self._seq))
+    def reason(self) -> int:
+        """Why the job should stop; 0 while it should not."""
+        reason: int = self._board.reason_for(self._seq)
+        return reason
 
 
 class SyncActor:
@@ -55,7 +56,7 @@ class SyncActor:
         self._done = 0
         self._failed = 0
         self._executions = {
-            name.encode(): SyncExecution(processor, self.execute)
+            name.encode(): SyncExecution(processor, name, context.queue_key(name), self.execute)
             for name, processor in context.processors.items()
         }
 
@@ -101,7 +102,7 @@ class SyncActor:
         started_ns = monotonic_ns()
         slot.job_started_ns = slot.beat_ns = started_ns
         slot.current_seq = self._running_seq = seq
-        outcome = execution.run(record.body, RingAbortFlag(side.cancels, seq))
+        outcome = execution.run(record.body, RingAbortFlag(side.cancels, seq), urgent=identity.flags != 0)
         now_ns = monotonic_ns()
         self._running_seq = 0
         service_ns = now_ns - started_ns

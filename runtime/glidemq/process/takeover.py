@@ -35,7 +35,7 @@ def adopt_leases(
                     "a job of queue %r, which is not served any more, is left to run out", identity.queue
                 )
                 continue
-            lease = Lease(seq, pump, activation_of(identity), pump.settings.lock_ms)
+            lease = Lease(seq, pump, activation_of(identity))
             lease.holder = channel
             lease.dispatched_ns = monotonic_ns()
             in_flight.add(lease)

@@ -1,0 +1,249 @@
+"""Runs a processor on one activated job and turns whatever happens into an outcome; never raises."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from glidemq.commands.command import unpack
+from glidemq.errors import GlideMQError
+from glidemq.job import AbortFlag, AbortSignal, Job, SyncJob
+from glidemq.payload import Payload
+from glidemq.pipeline.outcome import (
+    TIMEOUT_REASON,
+    JobOptionsOnWire,
+    JobOutcome,
+    completed,
+    failed,
+    read_options,
+    reason_of,
+)
+from glidemq.rings.cancel_board import CancelReason
+
+log = logging.getLogger("glidemq.processor")
+
+REVOKED_REASON = "revoked"
+
+
+class Overrun(BaseException):
+    """Raised inside a sync processor that overran its timeout; not an Exception, so that few handlers swallow it."""
+
+
+class RunnableProcessor(Protocol):
+    """What an execution needs of a registered processor."""
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The user's function."""
+        ...
+
+    @property
+    def payload(self) -> Payload:
+        """How data and results become text and values."""
+        ...
+
+    @property
+    def timeout_ms(self) -> int | None:
+        """For jobs without a timeout of their own."""
+        ...
+
+
+class SettableFlag(AbortFlag, Protocol):
+    """An abort flag that the event loop which runs the job can raise itself."""
+
+    def set(self, reason: CancelReason) -> None:
+        """Raise the flag."""
+        ...
+
+
+class LoopAbortFlag:
+    """A running job's abort flag inside an event loop, so that waiting for it costs nothing."""
+
+    __slots__ = ("_event", "_reason")
+
+    def __init__(self) -> None:
+        self._reason = CancelReason.NONE
+        self._event: asyncio.Event | None = None
+
+    def reason(self) -> int:
+        """Why the job should stop; 0 while it should not."""
+        return self._reason
+
+    def set(self, reason: CancelReason) -> None:
+        """Raise the flag, once."""
+        if not self._reason:
+            self._reason = reason
+            if self._event is not None:
+                self._event.set()
+
+    async def wait(self) -> None:
+        """Return once the flag is up."""
+        if self._event is None:
+            self._event = asyncio.Event()
+        if not self._reason:
+            await self._event.wait()
+
+
+class _Activated:
+    """One job on its way through a processor: decoded once, and everything that its end needs."""
+
+    __slots__ = ("fence", "fields", "flag", "options", "urgent")
+
+    def __init__(self, blob: bytes, flag: AbortFlag, urgent: bool) -> None:
+        self.fields = fields = unpack(blob)
+        self.fence = (fields[0], fields[8], int(fields[7]), fields[9])
+        self.options: JobOptionsOnWire = read_options(fields[3])
+        self.flag = flag
+        self.urgent = urgent
+
+
+class _Execution:
+    """What sync and async executions share: building the job, judging its end."""
+
+    def __init__(self, processor: RunnableProcessor, queue: str, queue_key: str) -> None:
+        self._function = processor.function
+        self._payload = processor.payload
+        self._timeout_ms = processor.timeout_ms or 0
+        self._queue = queue
+        self._queue_key = queue_key
+
+    def _succeeded(self, run: _Activated, value: Any) -> JobOutcome:
+        if run.flag.reason() == CancelReason.ABORT:
+            return self._revoked(run)
+        return completed(run.fence, self._payload.dump_result(value), run.options, urgent=run.urgent)
+
+    def _raised(self, run: _Activated, error: BaseException, *, discarded: bool) -> JobOutcome:
+        if run.flag.reason() == CancelReason.ABORT:
+            return self._revoked(run)
+        attempts_made = int(run.fields[5] or 0)
+        log.warning(
+            "job %s of %r failed, attempt %d: %s",
+            run.fence[0].decode(errors="replace"),
+            self._queue,
+            attempts_made + 1,
+            _summary(error),
+        )
+        return failed(
+            run.fence,
+            reason_of(error),
+            run.options,
+            attempts_made=attempts_made,
+            error=error,
+            for_good=discarded,
+        )
+
+    def _overran(self, run: _Activated) -> JobOutcome:
+        return failed(
+            run.fence,
+            TIMEOUT_REASON,
+            run.options,
+            attempts_made=int(run.fields[5] or 0),
+            error=TimeoutError(TIMEOUT_REASON),
+        )
+
+    def _revoked(self, run: _Activated) -> JobOutcome:
+        """Revoked jobs never complete and are never retried (ruling 17). For a lost lease the server refuses this."""
+        return failed(run.fence, REVOKED_REASON, run.options, attempts_made=0, for_good=True)
+
+
+def _summary(error: BaseException) -> str:
+    """The traceback for a failure inside user code; one line for our own refusals, which explain themselves."""
+    if isinstance(error, GlideMQError):
+        return f"{type(error).__name__}: {error}"
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+class SyncExecution(_Execution):
+    """Runs a plain `def` processor on the calling thread."""
+
+    def __init__(
+        self, processor: RunnableProcessor, queue: str, queue_key: str, execute: Callable[..., Any]
+    ) -> None:
+        super().__init__(processor, queue, queue_key)
+        self._execute = execute
+
+    def run(self, blob: bytes, flag: AbortFlag, *, urgent: bool = False) -> JobOutcome:
+        """Run the job to its end."""
+        run = _Activated(blob, flag, urgent)
+        job: SyncJob[Any, Any] | None = None
+        try:
+            job = SyncJob.from_activation(
+                run.fields,
+                queue_key=self._queue_key,
+                connection=self._execute,
+                payload=self._payload,
+                abort_signal=AbortSignal(flag),
+            )
+            return self._succeeded(run, self._function(job))
+        except Overrun:
+            return self._overran(run)
+        except (
+            BaseException
+        ) as error:  # sys.exit() in a processor is a failed job, not the end of the process
+            return self._raised(run, error, discarded=job is not None and job.discarded)
+
+
+class AsyncExecution(_Execution):
+    """Runs an `async def` processor on the running event loop, within the job's timeout."""
+
+    def __init__(
+        self,
+        processor: RunnableProcessor,
+        queue: str,
+        queue_key: str,
+        connection: Any,
+        *,
+        kill_grace_s: float,
+    ) -> None:
+        super().__init__(processor, queue, queue_key)
+        self._connection = connection
+        self._kill_grace_s = kill_grace_s
+
+    async def run(self, blob: bytes, flag: SettableFlag, *, urgent: bool = False) -> JobOutcome:
+        """Run the job to its end, or until it has ignored its cancellation for the grace."""
+        run = _Activated(blob, flag, urgent)
+        job: Job[Any, Any] | None = None
+        try:
+            job = Job.from_activation(
+                run.fields,
+                queue_key=self._queue_key,
+                connection=self._connection,
+                payload=self._payload,
+                abort_signal=AbortSignal(flag),
+            )
+            timeout_ms = run.options.timeout_ms or self._timeout_ms
+            if timeout_ms:
+                return await self._run_within(run, job, flag, timeout_ms)
+            return self._succeeded(run, await self._function(job))
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # the runtime ends, not the job
+            return self._raised(run, error, discarded=job is not None and job.discarded)
+
+    async def _run_within(
+        self, run: _Activated, job: Job[Any, Any], flag: SettableFlag, timeout_ms: int
+    ) -> JobOutcome:
+        task = asyncio.ensure_future(self._function(job))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=timeout_ms / 1000)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if done:
+            return self._succeeded(run, task.result())
+        flag.set(CancelReason.TIMEOUT)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=self._kill_grace_s)
+        if not done:
+            log.error(
+                "job %s of %r overran its timeout and ignores its cancellation: it is left behind, its result is void",
+                job.id,
+                self._queue,
+            )
+        elif not task.cancelled():
+            task.exception()  # looked at, so that the loop does not complain about it
+        return self._overran(run)
