@@ -12,7 +12,7 @@ from glidemq.rings.actor_segment import ActorSegment
 from glidemq.rings.gateway_side import Harvest
 from glidemq.rings.layout import SegmentSizes
 from glidemq.rings.records import Record, RecordKind
-from tests.rings.killed_at import killed_before_each_instruction
+from tests.rings.interrupted import killed_before_each_instruction
 from tests.rings.ring_in_memory import RingInMemory
 
 SMALL = Record(1, 8, b"header", b"x" * 100)

@@ -1,4 +1,6 @@
-"""Taking back against starting, in two processes: never both, and every activation is answered."""
+"""Taking back against starting, in two processes that both run: a load test of what
+`test_take_back_interleavings.py` goes through step by step.
+"""
 
 from __future__ import annotations
 

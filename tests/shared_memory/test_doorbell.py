@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from glidemq.errors import SharedMemoryError
+from glidemq.shared_memory import doorbell
 from glidemq.shared_memory.doorbell import Doorbell, ring_fd
 from glidemq.shared_memory.segment import Segment
 from tests.shared_memory.forked import Forked
@@ -131,6 +132,16 @@ def test_sleeper_killed_in_its_sleep_is_succeeded_by_one_that_is_rung(bells: Bel
     successor.prepare_sleep()
     assert ringer.ring()
     assert successor.wait(SAFETY_S) is True
+
+
+def test_sleeper_fences_after_it_has_said_that_it_sleeps(
+    bells: Bells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeper, ringer = bells.attach()[0], bells.attach()[0]
+    rung_at_the_fence: list[bool] = []
+    monkeypatch.setattr(doorbell, "full_fence", lambda: rung_at_the_fence.append(ringer.ring()))
+    sleeper.prepare_sleep()
+    assert rung_at_the_fence == [True]
 
 
 def test_ringer_may_map_the_sleep_number_read_only(bells: Bells) -> None:
