@@ -1,1 +1,163 @@
+"""glidemq: a Valkey job queue for AI and CPU-bound work.
 
+Public names are loaded when they are first used: importing the package costs nothing, and none of them
+imports the server client until something connects.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glidemq.app import App, Processor
+    from glidemq.client.events import (
+        AddedEvent,
+        CompletedEvent,
+        CountEvent,
+        DelayChangedEvent,
+        Event,
+        FailedEvent,
+        PriorityChangedEvent,
+        ProgressEvent,
+        RetryingEvent,
+    )
+    from glidemq.client.job_logs import JobLogs
+    from glidemq.client.queue import Queue
+    from glidemq.client.queue_events import QueueEvents
+    from glidemq.config import ConnectionOptions
+    from glidemq.connection import SharedClient
+    from glidemq.errors import (
+        AuthenticationError,
+        ClosedError,
+        ConfigurationError,
+        ConnectionError,
+        GlideMQError,
+        JobAbortedError,
+        JobFailedError,
+        JobNotFoundError,
+        JobStateError,
+        JobTimeoutError,
+        LeaseLostError,
+        LibraryVersionError,
+        PayloadValidationError,
+        QueueFullError,
+        SerializationError,
+        ServerError,
+        UnknownOutcomeError,
+        UnrecoverableError,
+        ValidationError,
+    )
+    from glidemq.job import AbortSignal, Job, SyncJob
+    from glidemq.options import Backoff, Duration, JobOptions, Retention
+    from glidemq.serializer import JSON_SERIALIZER, Serializer
+
+_HOMES = {
+    "glidemq.app": ("App", "Processor"),
+    "glidemq.client.events": (
+        "AddedEvent",
+        "CompletedEvent",
+        "CountEvent",
+        "DelayChangedEvent",
+        "Event",
+        "FailedEvent",
+        "PriorityChangedEvent",
+        "ProgressEvent",
+        "RetryingEvent",
+    ),
+    "glidemq.client.job_logs": ("JobLogs",),
+    "glidemq.client.queue": ("Queue",),
+    "glidemq.client.queue_events": ("QueueEvents",),
+    "glidemq.config": ("ConnectionOptions",),
+    "glidemq.connection": ("SharedClient",),
+    "glidemq.errors": (
+        "AuthenticationError",
+        "ClosedError",
+        "ConfigurationError",
+        "ConnectionError",
+        "GlideMQError",
+        "JobAbortedError",
+        "JobFailedError",
+        "JobNotFoundError",
+        "JobStateError",
+        "JobTimeoutError",
+        "LeaseLostError",
+        "LibraryVersionError",
+        "PayloadValidationError",
+        "QueueFullError",
+        "SerializationError",
+        "ServerError",
+        "UnknownOutcomeError",
+        "UnrecoverableError",
+        "ValidationError",
+    ),
+    "glidemq.job": ("AbortSignal", "Job", "SyncJob"),
+    "glidemq.options": ("Backoff", "Duration", "JobOptions", "Retention"),
+    "glidemq.serializer": ("JSON_SERIALIZER", "Serializer"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__version__: str
+__all__ = [
+    "JSON_SERIALIZER",
+    "AbortSignal",
+    "AddedEvent",
+    "App",
+    "AuthenticationError",
+    "Backoff",
+    "ClosedError",
+    "CompletedEvent",
+    "ConfigurationError",
+    "ConnectionError",
+    "ConnectionOptions",
+    "CountEvent",
+    "DelayChangedEvent",
+    "Duration",
+    "Event",
+    "FailedEvent",
+    "GlideMQError",
+    "Job",
+    "JobAbortedError",
+    "JobFailedError",
+    "JobLogs",
+    "JobNotFoundError",
+    "JobOptions",
+    "JobStateError",
+    "JobTimeoutError",
+    "LeaseLostError",
+    "LibraryVersionError",
+    "PayloadValidationError",
+    "PriorityChangedEvent",
+    "Processor",
+    "ProgressEvent",
+    "Queue",
+    "QueueEvents",
+    "QueueFullError",
+    "Retention",
+    "RetryingEvent",
+    "SerializationError",
+    "Serializer",
+    "ServerError",
+    "SharedClient",
+    "SyncJob",
+    "UnknownOutcomeError",
+    "UnrecoverableError",
+    "ValidationError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is not None:
+        value = getattr(importlib.import_module(home), name)
+    elif name == "__version__":
+        value = importlib.import_module("importlib.metadata").version("glidemq")
+    else:
+        raise AttributeError(f"module 'glidemq' has no attribute {name!r}")
+    globals()[name] = value  # the next look finds it without coming here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

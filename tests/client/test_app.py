@@ -151,7 +151,7 @@ def test_bad_app_arguments_are_refused(arguments: dict[str, Any], error: type[Ex
 # -- annotations ---------------------------------------------------------------------------------------------
 
 
-def unannotated(job): ...  # type: ignore[no-untyped-def] # noqa: ANN001
+def unannotated(job): ...  # type: ignore[no-untyped-def]
 
 
 def bare(job: Job) -> None: ...
@@ -232,14 +232,14 @@ GOOD = "from glidemq import App\napp = App()\n\n@app.processor('q')\ndef run(job
         ("", "", "'' does not name an app: write module:attribute, for example main:app"),
         ("", "mod_a:", "'mod_a:' does not name an app: write module:attribute, for example main:app"),
         (GOOD, "mod_b", "'mod_b' does not say which app of the module to run: it holds mod_b:app"),
-        ("", "nowhere:app", "cannot import 'nowhere:app': there is no module 'nowhere' in {here} or on the import path"),
-        ("", "mod_c.sub:app", "cannot import 'mod_c.sub:app': there is no module 'mod_c.sub' in {here} or on"),
+        ("", "nowhere:app", "there is no module 'nowhere' in {here} or on the import path"),
+        ("", "mod_c.sub:app", "there is no module 'mod_c.sub' in {here} or on"),
         (GOOD, "mod_d:application", "module 'mod_d' has no attribute 'application': it holds mod_d:app"),
         ("x = 1", "mod_e:app", "module 'mod_e' has no attribute 'app': it holds no App object (app = App())"),
         ("x = 1", "mod_f:x", "'mod_f:x' is of type int, not a glidemq.App: it holds no App object"),
-        ("from glidemq import App\na = App()", "mod_g:a", "'mod_g:a' has no processors: decorate a function with @a.pro"),
-        ("\nimport not_there_", "mod_h:a", "cannot import 'mod_h:a': {here}/mod_h.py:2 raised ModuleNotFoundError: No"),
-        ("def f():\n  return 1/0\nf()", "mod_i:a", "{here}/mod_i.py:2 raised ZeroDivisionError: division by zero"),
+        ("from glidemq import App\na = App()", "mod_g:a", "'mod_g:a' has no processors: decorate a function"),
+        ("\nimport not_there_", "mod_h:a", "{here}/mod_h.py:2 raised ModuleNotFoundError: No"),
+        ("def f():\n  return 1/0\nf()", "mod_i:a", "{here}/mod_i.py:2 raised ZeroDivisionError: division"),
         ("def f(:", "mod_j:a", "cannot import 'mod_j:a': {here}/mod_j.py:1 raised SyntaxError"),
         ("raise SystemExit(3)", "mod_k:a", "cannot import 'mod_k:a': {here}/mod_k.py:1 raised SystemExit: 3"),
         ("raise ValueError('a\\nb')", "mod_l:a", "mod_l.py:1 raised ValueError: a b"),

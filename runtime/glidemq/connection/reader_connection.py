@@ -11,7 +11,7 @@ from glidemq.connection.endpoint import Endpoint
 from glidemq.connection.error_mapping import classify
 from glidemq.connection.glide_client import open_client
 from glidemq.connection.server_commands import ServerCommands
-from glidemq.errors import ClosedError, ConnectionError, UnknownOutcomeError, ValidationError
+from glidemq.errors import ClosedError, ConnectionError, GlideMQError, UnknownOutcomeError, ValidationError
 
 if TYPE_CHECKING:
     from glidemq.connection.command_connection import CommandConnection
@@ -101,6 +101,23 @@ class ReaderConnection:
             return client.xread(dict(streams), options)
 
         return await self._run(request, next(iter(streams)), f"reading {len(streams)} event streams")
+
+    async def newest_entry_id(self, stream: str) -> str:
+        """The id of the stream's last entry, `0-0` if it has none: reading on from there misses nothing.
+
+        Raises as `read_stream` does.
+        """
+        try:
+            await self.open()
+            assert self._commands is not None
+            return (await self._commands.newest_entry_id(stream)).decode()
+        except GlideMQError:
+            raise
+        except Exception as error:
+            failure = classify(error, action=f"reading {stream}", place=self.options.place)
+            if isinstance(failure.error, UnknownOutcomeError):
+                raise ConnectionError(f"reading {stream}: no reply from {self.options.place}") from error
+            raise failure.error from error
 
     async def unblock(self, via: CommandConnection) -> bool:
         """Let the read in progress return now. False if there was none, or it ended by itself."""

@@ -45,6 +45,11 @@ class ServerCommands:
             if cursor == b"0":
                 return
 
+    async def newest_entry_id(self, stream: str) -> bytes:
+        """The id of a stream's last entry; `0-0` when it has none."""
+        reply = await self._run(["XREVRANGE", stream, "+", "-", "COUNT", "1"], self.route_of(stream))
+        return next(iter(reply or ()), b"0-0")
+
     def route_of(self, key: str) -> Route | None:
         """The primary that holds a key, or None on a standalone server."""
         if not self._cluster:

@@ -1,0 +1,1 @@
+"""What producers and observers use: queues and their events."""

@@ -1,0 +1,206 @@
+"""What happens to a queue's jobs, as typed events (wire format, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias
+
+from glidemq.clock import wall_datetime
+from glidemq.serializer import load_json
+
+EventName: TypeAlias = Literal[
+    "active",
+    "added",
+    "cleaned",
+    "completed",
+    "delay-changed",
+    "drained",
+    "expired",
+    "failed",
+    "group-rate-limited",
+    "paused",
+    "priority-changed",
+    "progress",
+    "promoted",
+    "removed",
+    "resumed",
+    "retried",
+    "retrying",
+    "revoked",
+    "stalled",
+    "suspended",
+    "usage",
+    "waiting-children",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a queue's event log.
+
+    name: `completed`, `failed`, `stalled` … Writers of other versions may use names that are not listed here.
+    id: the entry's id; reading on from it (`last_event_id`) continues right behind.
+    job_id: the job concerned; "0" for `paused` and for `resumed` of a whole queue.
+    raw: all fields as they were written, texts.
+    """
+
+    name: str
+    id: str
+    job_id: str
+    raw: Mapping[str, str]
+
+    @property
+    def timestamp(self) -> datetime:
+        """When the server logged it."""
+        return wall_datetime(int(self.id.partition("-")[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class AddedEvent(Event):
+    """`added`: a job is in the queue."""
+
+    job_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedEvent(Event):
+    """`completed`: a processor returned. `return_value` is its result."""
+
+    return_value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FailedEvent(Event):
+    """`failed`: no attempt is left. Expiry and revocation have events of their own."""
+
+    failed_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryingEvent(Event):
+    """`retrying`: an attempt failed; the next one comes in `delay` seconds.
+
+    attempts_made: how many have failed so far, this one included.
+    """
+
+    failed_reason: str
+    attempts_made: int
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent(Event):
+    """`progress`: what a processor gave to `update_progress`."""
+
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PriorityChangedEvent(Event):
+    """`priority-changed`: the job's new priority."""
+
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class DelayChangedEvent(Event):
+    """`delay-changed`: the job is due in `delay` seconds from the event on."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class CountEvent(Event):
+    """`drained`, `cleaned` or `retried`: `count` jobs at once; `job_id` is empty."""
+
+    count: int
+
+
+def parse_event(entry_id: bytes, fields: Mapping[bytes, bytes], load: Callable[[bytes], Any]) -> Event:
+    """The event of a stream entry; `load` deserializes return values.
+
+    Never raises: an entry whose fields do not suit its name becomes a plain `Event`, whose `raw` shows them.
+    """
+    raw = {_text(name): _text(value) for name, value in fields.items()}
+    name = raw.get("event", "")
+    head = (name, entry_id.decode(), raw.get("jobId", ""), raw)
+    make = _MAKERS.get(name)
+    if make is None:
+        return Event(*head)
+    try:
+        return make(head, fields, load)
+    except (KeyError, ValueError):
+        return Event(*head)
+
+
+_Head: TypeAlias = tuple[str, str, str, Mapping[str, str]]
+_Fields: TypeAlias = Mapping[bytes, bytes]
+_Load: TypeAlias = Callable[[bytes], Any]
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _added(head: _Head, fields: _Fields, load: _Load) -> Event:
+    return AddedEvent(*head, job_name=_text(fields[b"name"]))
+
+
+def _completed(head: _Head, fields: _Fields, load: _Load) -> Event:
+    raw = fields.get(b"returnvalue")
+    if not raw:
+        return CompletedEvent(*head, return_value=None)
+    try:
+        value = load(raw)
+    except Exception as error:  # a serializer of the user's own may raise anything
+        raise ValueError(str(error)) from error
+    return CompletedEvent(*head, return_value=value)
+
+
+def _failed(head: _Head, fields: _Fields, load: _Load) -> Event:
+    return FailedEvent(*head, failed_reason=_text(fields.get(b"failedReason", b"")))
+
+
+def _retrying(head: _Head, fields: _Fields, load: _Load) -> Event:
+    return RetryingEvent(
+        *head,
+        failed_reason=_text(fields.get(b"failedReason", b"")),
+        attempts_made=int(fields[b"attemptsMade"]),
+        delay=float(fields.get(b"delay", b"0")) / 1000,
+    )
+
+
+def _progress(head: _Head, fields: _Fields, load: _Load) -> Event:
+    return ProgressEvent(*head, data=load_json(fields[b"data"]))
+
+
+def _priority_changed(head: _Head, fields: _Fields, load: _Load) -> Event:
+    return PriorityChangedEvent(*head, priority=int(fields[b"priority"]))
+
+
+def _delay_changed(head: _Head, fields: _Fields, load: _Load) -> Event:
+    return DelayChangedEvent(*head, delay=float(fields[b"delay"]) / 1000)
+
+
+def _counted(head: _Head, fields: _Fields, load: _Load) -> Event:
+    name, entry_id, _, raw = head
+    return CountEvent(name, entry_id, "", raw, count=int(fields[b"jobId"]))
+
+
+_MAKERS: Final[dict[str, Callable[[_Head, _Fields, _Load], Event]]] = {
+    "added": _added,
+    "cleaned": _counted,
+    "completed": _completed,
+    "delay-changed": _delay_changed,
+    "drained": _counted,
+    "failed": _failed,
+    "priority-changed": _priority_changed,
+    "progress": _progress,
+    "retried": _counted,
+    "retrying": _retrying,
+}
+
+TYPED_EVENTS: Final = frozenset(_MAKERS)
+"""The names whose events have fields of their own."""
