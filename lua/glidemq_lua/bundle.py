@@ -35,6 +35,7 @@ STRUCTURES = (
     "queue/groups",
     "queue/delayed",
     "queue/promotion",
+    "queue/adding",
     "queue/intake",
     "flow/dependencies",
     "job/view",

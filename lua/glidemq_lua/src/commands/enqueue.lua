@@ -10,7 +10,7 @@
 
 local REPLY_KEPT_MS = 60000
 
--- 1 name, 2 data, 3 opts, 4 delay, 5 priority, 6 lifo, 7 ttl, 8 attempts, 9 custom id, 10 parent id, 11 parent queue
+-- As Adding lists them.
 local ROW = {
   "string", "string", "string", "number", "number", "number", "number", "number", "?string", "?string", "?string",
 }
@@ -28,145 +28,15 @@ local function fault_of(jobs)
   return nil
 end
 
--- Automatic ids are reserved in one go unless a custom id of the call may move the counter between them.
--- Returns a function that yields the next one, or nil when somebody wrote a counter that is no integer.
-local function id_source(keys, jobs)
-  local automatic, custom = 0, false
-  for _, row in ipairs(jobs) do
-    if row[9] then
-      custom = true
-    else
-      automatic = automatic + 1
-    end
-  end
-  if automatic == 0 then
-    return function() end
-  end
-  if custom then
-    local reply = redis.pcall("INCRBY", keys.id, 0)
-    if type(reply) ~= "number" then
-      return nil
-    end
-    return function()
-      return redis.call("INCR", keys.id)
-    end
-  end
-  local last = redis.pcall("INCRBY", keys.id, automatic)
-  if type(last) ~= "number" then
-    return nil
-  end
-  local id = last - automatic
-  return function()
-    id = id + 1
-    return id
-  end
-end
-
--- Later automatic ids must not run into a numeric custom one. Others, such as 007, cannot collide with them.
-local function advance_counter(keys, custom_id)
-  if string.match(custom_id, "^[1-9]%d*$") and #custom_id <= 16 then
-    local counter = tonumber(redis.call("GET", keys.id)) or 0
-    if tonumber(custom_id) > counter then
-      redis.call("SET", keys.id, custom_id)
-    end
-  end
-end
-
--- The optional fields, in the order in which Node writes them.
-local function optional_fields(row, now)
-  local fields = {}
-  if row[7] > 0 then
-    fields[1], fields[2] = "expireAt", now + row[7]
-  end
-  if row[10] then
-    local size = #fields
-    fields[size + 1], fields[size + 2] = "parentId", row[10]
-    if row[11] then
-      fields[size + 3], fields[size + 4] = "parentQueue", row[11]
-    end
-  end
-  if row[6] == 1 then
-    local size = #fields
-    fields[size + 1], fields[size + 2] = "lifo", "1"
-  end
-  return fields
-end
-
-local function write_hash(keys, id, row, now, state)
-  local job = keys.job .. id
-  if row[7] <= 0 and not row[10] and row[6] ~= 1 then
-    redis.call(
-      "HSET", job, "id", id, "name", row[1], "data", row[2], "opts", row[3], "timestamp", now, "attemptsMade", "0",
-      "delay", row[4], "priority", row[5], "maxAttempts", row[8], "state", state
-    )
-    return
-  end
-  local fields = optional_fields(row, now)
-  fields[#fields + 1] = "state"
-  fields[#fields + 1] = state
-  redis.call(
-    "HSET", job, "id", id, "name", row[1], "data", row[2], "opts", row[3], "timestamp", now, "attemptsMade", "0",
-    "delay", row[4], "priority", row[5], "maxAttempts", row[8], unpack(fields)
-  )
-end
-
--- Returns the due time of a scheduled job, and whether somebody asleep must hear of it: list work, or a due time
--- before all others of its class.
-local function place(keys, id, row, now)
-  local delay, priority = row[4], row[5]
-  if delay > 0 then
-    local due = now + delay
-    Delayed.add(keys, id, priority, due)
-    return due, Delayed.head(keys, Delayed.score(priority, 0)) == id
-  elseif priority > 0 then
-    Delayed.add(keys, id, priority, 0)
-    return now, true
-  elseif row[6] == 1 then
-    redis.call("RPUSH", keys.lifo, id)
-    return nil, true
-  end
-  Ready.append(keys, id, row[1])
-  return nil, false
-end
-
-local function state_of(row)
-  if row[4] > 0 then
-    return "delayed"
-  end
-  return row[5] > 0 and "prioritized" or "waiting"
-end
-
--- Adds one job. Returns its id or false, and what `place` says.
-local function add(keys, row, now, next_id, events)
-  local id = row[9]
-  if id then
-    if redis.call("EXISTS", keys.job .. id) == 1 then
-      return false
-    end
-    advance_counter(keys, id)
-  else
-    id = string.format("%.0f", next_id())
-  end
-  write_hash(keys, id, row, now, state_of(row))
-  if row[10] and row[11] == Keys.queue_name(keys) then
-    redis.call("SADD", keys.deps .. row[10], keys.prefix .. ":" .. id)
-  end
-  local due, rings = place(keys, id, row, now)
-  if events then
-    Events.emit(keys, "added", id, "name", row[1])
-  end
-  return id, due, rings
-end
-
 local function add_all(keys, args, now)
-  local next_id = id_source(keys, args.jobs)
+  local next_id = Adding.id_source(keys, args.jobs)
   if not next_id then
     return Replies.pack("bad_id_counter", redis.call("GET", keys.id))
   end
   local ids, first_due, ring = {}, -1, false
   local events = args.events ~= false
   for number, row in ipairs(args.jobs) do
-    local id, due, rings = add(keys, row, now, next_id, events)
+    local id, due, rings = Adding.add(keys, row, now, next_id, events)
     ids[number] = id
     ring = ring or rings
     if due and (first_due < 0 or due < first_due) then
