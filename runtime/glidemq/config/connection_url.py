@@ -32,6 +32,8 @@ _TEXTS = frozenset({"read_from", "client_az", "tls_ca", "tls_certificate", "tls_
 QUERY_MEMBERS = _DURATIONS | _INTEGERS | _FLAGS | _TEXTS
 
 _SPLIT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^?#]*)(?:\?(.*))?(?:#.*)?", re.DOTALL)
+# A host, with a number for a port.
+_HARMLESS = re.compile(r"(\[[\w:.%]*\]|[\w.-]*)(:\d{0,5})?", re.ASCII)
 _UNESCAPED = "a '/', '?', '#' or '@' within a user name or password must be percent-encoded"
 
 
@@ -40,13 +42,16 @@ def redact_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator:
         return "***" if "@" in url else url
-    place, question, _ = rest.partition("?")
-    if (
-        "@" in rest
-    ):  # a password may itself hold '/', '?' or '@' unescaped: all before the last '@' is suspect
-        place = "***@" + rest.rpartition("@")[2].partition("?")[0]
+    # A password may itself hold '/', '?' or '@' unescaped: all before the last '@' is suspect.
+    _, at, public = rest.rpartition("@")
+    place, question, _ = public.partition("?")
+    if not at and scheme.lower() != EMBEDDED_SCHEME:
+        hosts, slash, path = place.partition("/")
+        if not all(_HARMLESS.fullmatch(host) for host in hosts.split(",")):
+            hosts = "***"  # perhaps a user and a password whose host was forgotten
+        place = f"{hosts}{slash}{path}"
     # The query holds no secret by design, but a mistyped one might.
-    return f"{scheme}://{place}{'?…' if question else ''}"
+    return f"{scheme}://{'***@' if at else ''}{place}{'?…' if question else ''}"
 
 
 def has_password(url: str) -> bool:
@@ -112,7 +117,7 @@ def _identity_members(userinfo: str) -> dict[str, Any]:
 
 
 def _address(text: str) -> tuple[str, int]:
-    bracketed = re.fullmatch(r"\[([0-9A-Fa-f:.%]+)\](?::(.*))?", text)
+    bracketed = re.fullmatch(r"\[([\w:.%]+)\](?::(.*))?", text)
     if bracketed:
         host, port = bracketed[1], bracketed[2]
     elif text.count(":") > 1:

@@ -16,6 +16,10 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", re.ASCII)
 
 
+class Seconds(float):
+    """Seconds that have been checked: a copy of a configuration does not take them for milliseconds."""
+
+
 def duration_s(
     value: object,
     name: str,
@@ -24,7 +28,7 @@ def duration_s(
     maximum: float = math.inf,
     slip_at: float = math.inf,
     remedy: str = "pass timedelta for long ones",
-) -> float:
+) -> Seconds:
     """Check a duration and return it in seconds.
 
     `value` is an int or float (seconds) or a `timedelta`. A bare number of at least `slip_at` is refused,
@@ -37,7 +41,7 @@ def duration_s(
         seconds = value.total_seconds()
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = float(value)
-        if seconds >= slip_at:
+        if slip_at <= seconds < math.inf and not isinstance(value, Seconds):
             raise ConfigurationError(
                 f"{name} is in seconds, and {value:g} is {_spoken(seconds)}: "
                 f"if milliseconds were meant, give {seconds / 1000:g}; {remedy}"
@@ -49,7 +53,7 @@ def duration_s(
     if not math.isfinite(seconds) or not minimum <= seconds <= maximum:
         bounds = f"at least {minimum:g}" if math.isinf(maximum) else f"between {minimum:g} and {maximum:g}"
         raise ConfigurationError(f"{name} must be {bounds} seconds, not {seconds:g}")
-    return seconds
+    return Seconds(seconds)
 
 
 def parse_duration(text: str, name: str) -> float | timedelta:
