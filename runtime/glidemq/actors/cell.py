@@ -20,7 +20,8 @@ from glidemq.connection.reader_connection import ReaderConnection
 from glidemq.errors import ConnectionError, ServerError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.link import WorkLink
-from glidemq.pipeline.queue_pump import QueuePump, QueueSettings
+from glidemq.pipeline.pump_context import PumpContext, QueueSettings
+from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.pipeline.reader import Reader
 
 log = logging.getLogger("glidemq.cell")
@@ -80,7 +81,9 @@ class Cell:
         self._reader_connection = reader
         self._leases_in_doubt = False
         self._restoring = asyncio.Lock()
-        self.heartbeat = Heartbeat(connection=commands, in_flight=in_flight, link=link)
+        self.heartbeat = Heartbeat(
+            connection=commands, in_flight=in_flight, link=link, consumer=settings.consumer
+        )
         self._registration = Registration(
             connection=commands,
             pumps=self.pumps,
@@ -109,6 +112,16 @@ class Cell:
             register=self._registration.tick,
             block_ms=int(settings.block * 1000),
         )
+        self._context = PumpContext(
+            consumer=settings.consumer,
+            connection=commands,
+            in_flight=in_flight,
+            link=link,
+            observer=self.observer,
+            restore_leases=self._restore_leases,
+            connection_lost=self._connection_lost,
+            drained=lambda _: self.reader.reconsider(),
+        )
         self._reader_actor = _ReaderActor(self.reader)
         self._fetching: tuple[Actor, ...] = (self._reader_actor, self._promoter, self._stall_recovery)
         self._keeping: tuple[Actor, ...] = (self.heartbeat, self._registration)
@@ -127,17 +140,7 @@ class Cell:
         """Begin to serve a queue; serving it twice changes nothing."""
         pump = self._pumps.get(settings.queue)
         if pump is None:
-            pump = self._pumps[settings.queue] = QueuePump(
-                settings,
-                consumer=self.settings.consumer,
-                connection=self.commands,
-                in_flight=self.in_flight,
-                link=self.link,
-                observer=self.observer,
-                restore_leases=self._restore_leases,
-                connection_lost=self._connection_lost,
-                drained=lambda _: self.reader.reconsider(),
-            )
+            pump = self._pumps[settings.queue] = QueuePump(settings, self._context)
             if self._started:
                 # Its consumer group must exist before anything reads it.
                 self._leases_in_doubt = True

@@ -30,11 +30,12 @@ class Heartbeat(PeriodicActor):
 
     name = "heartbeat"
 
-    def __init__(self, *, connection: Connection, in_flight: InFlight, link: WorkLink) -> None:
+    def __init__(self, *, connection: Connection, in_flight: InFlight, link: WorkLink, consumer: str) -> None:
         super().__init__(TICK_S)
         self._connection = connection
         self._in_flight = in_flight
         self._link = link
+        self._consumer = consumer
 
     async def tick(self) -> None:
         """Extend the leases that fall due before the next tick."""
@@ -56,7 +57,7 @@ class Heartbeat(PeriodicActor):
 
     async def _extend_batch(self, pump: QueuePump, leases: list[Lease]) -> None:
         command = ExtendLeasesCommand(
-            pump.keys.meta, rows=[lease.fence for lease in leases], cell=pump.consumer
+            pump.keys.meta, rows=[lease.fence for lease in leases], cell=self._consumer
         )
         codes = await self._connection.execute(command)
         now_ns = monotonic_ns()

@@ -4,71 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from glidemq.clock import monotonic_ns
 from glidemq.commands.command import unpack
-from glidemq.commands.fail import FailCommand
-from glidemq.commands.keys import QueueKeys
-from glidemq.commands.recover_orphans import RecoverOrphansCommand
-from glidemq.commands.release import ReleaseCommand
 from glidemq.commands.step import StepCommand, StepResult
-from glidemq.connection.connection import Connection
 from glidemq.errors import ConnectionError, ServerError
 from glidemq.pipeline.completer import MAX_BYTES_PER_CALL, Completer, Outcome, Return
-from glidemq.pipeline.in_flight import InFlight
+from glidemq.pipeline.delivery import Delivery
 from glidemq.pipeline.lease import Lease
-from glidemq.pipeline.link import WorkLink
+from glidemq.pipeline.orphans import release_orphans
+from glidemq.pipeline.pump_context import PumpContext, QueueSettings
+from glidemq.pipeline.reporter import Reporter
 from glidemq.pipeline.window import ServiceTimes
-
-log = logging.getLogger("glidemq.pipeline")
 
 # A completion-only call beside an activating one pays off from this many rows on.
 COMPLETIONS_WORTH_A_CALL = 16
 # Fewer jobs than this are not fetched ahead by a call of their own: they wait for one that carries outcomes too.
 AHEAD_WORTH_A_CALL = 8
-RETRY_FIRST_S = 0.05
-RETRY_LAST_S = 1.0
-ORPHANS_PER_CALL = 500
-
-
-class PumpObserver(Protocol):
-    """Told about what the server has decided; must not block and must not raise."""
-
-    def settled(self, outcome: Outcome, code: int) -> None:
-        """The server answered `code` for this outcome."""
-        ...
-
-    def released(self, lease: Lease, code: int) -> None:
-        """The server answered `code` for a job that was given back."""
-        ...
-
-    def troubled(self, queue: str, error: Exception) -> None:
-        """A call failed and will be repeated."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class QueueSettings:
-    """What a pump must know about its queue."""
-
-    queue: str
-    prefix: str = "glide"
-    lock_ms: int = 30_000
-    timeout_ms: int = 0  # for jobs without one of their own; 0 means none
-    max_crashes: int = 3
-    events: bool = True
-    metrics: bool = True
-
-    @property
-    def keys(self) -> QueueKeys:
-        """The queue's key names."""
-        return QueueKeys(self.prefix, self.queue)
+# Due times further off than this are found by the promoter's polls.
+LONGEST_TIMER_S = 60.0
 
 
 class QueuePump:
@@ -78,35 +35,26 @@ class QueuePump:
     Written by: the work link (outcomes), reader and promoter (wake-ups). Stops when closed and its outbox is empty.
     """
 
-    def __init__(
-        self,
-        settings: QueueSettings,
-        *,
-        consumer: str,
-        connection: Connection,
-        in_flight: InFlight,
-        link: WorkLink,
-        observer: PumpObserver,
-        restore_leases: Callable[[], Awaitable[None]],
-        connection_lost: Callable[[], None],
-        drained: Callable[[QueuePump], None],
-    ) -> None:
+    def __init__(self, settings: QueueSettings, context: PumpContext) -> None:
         self.settings = settings
         self.queue = settings.queue
         self.keys = settings.keys
         self.service_times = ServiceTimes()
         self.outbox = Completer()
         self.paused = False
-        self.next_due_ms = -1
         self.last_step_ns = 0
-        self.consumer = consumer
-        self._connection = connection
-        self._in_flight = in_flight
-        self._link = link
-        self._observer = observer
-        self._restore_leases = restore_leases
-        self._connection_lost = connection_lost
-        self._drained = drained
+        self._context = context
+        self._link = context.link
+        self._delivery = Delivery(settings.queue, context)
+        self._reporter = Reporter(
+            settings,
+            context,
+            self.outbox,
+            self._delivery,
+            settle=self._settle,
+            due=self._arm_due_timer,
+            idle=self.poll,
+        )
         # Tokens must differ between gateways of one consumer, hence the random part.
         self._runs = (f"{secrets.token_hex(6)}-{n}" for n in itertools.count(1))
         self._claimed: deque[tuple[bytes, bytes]] = deque()
@@ -115,12 +63,10 @@ class QueuePump:
         self._oldest_completion_ns = 0
         self._ready = True  # the server may have work that can start
         self._intake_open = True
-        self._unsure = True  # the server may have granted leases that we never heard of
-        self._on_the_wire: list[list[Outcome]] = []  # batches whose call is being repeated or awaited
+        self._completions_on_the_wire: list[Outcome] = []
         self._kick_scheduled = False
         self._stepping: asyncio.Task[None] | None = None
         self._completing: asyncio.Task[None] | None = None
-        self._reporting: asyncio.Task[None] | None = None
         self._due_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -163,11 +109,16 @@ class QueuePump:
 
     def recheck_orphans(self) -> None:
         """Before the next activation, have the server release what it thinks we hold and we do not."""
-        self._unsure = True
+        self._delivery.unsure = True
 
     def close_intake(self) -> None:
         """Activate nothing any more; outcomes still go out."""
         self._intake_open = False
+
+    def open_intake(self) -> None:
+        """Activate again after `close_intake`."""
+        self._intake_open = True
+        self.poll()
 
     @property
     def hungry(self) -> bool:
@@ -189,7 +140,7 @@ class QueuePump:
     @property
     def settled(self) -> bool:
         """True when no call is in flight and the outbox is empty."""
-        return self.outbox.empty and not (self._stepping or self._completing or self._reporting)
+        return self.outbox.empty and not self._tasks
 
     def flush(self) -> None:
         """Report what is finished in this turn of the loop, however little it is."""
@@ -213,8 +164,7 @@ class QueuePump:
         self._link.collect()
         self._kick_scheduled = False
         outbox = self.outbox
-        if (outbox.failures or outbox.returns) and self._reporting is None:
-            self._reporting = self._loop.create_task(self._report())
+        self._reporter.start()
         flush = self._flush or len(outbox.completions) >= COMPLETIONS_WORTH_A_CALL
         if self._stepping is None and self._intake_open and (self._ready or self._claimed):
             slots, ahead = self._link.wants(self)
@@ -233,8 +183,8 @@ class QueuePump:
         self._link.reserve(self, slots + ahead)
         batch: list[Outcome] = []
         try:
-            await self._restore_leases()
-            if self._unsure:
+            await self._context.restore_leases()
+            if self._delivery.unsure:
                 await self._release_orphans()
             batch = self.outbox.take_completions()
             claimed, rung = list(self._claimed), list(self._rung)
@@ -246,8 +196,8 @@ class QueuePump:
         except (ConnectionError, ServerError) as error:
             # The call may have been executed: outcomes are repeated under their tokens, activations are recovered.
             self.outbox.completions.extendleft(reversed(batch))
-            self._ready = self._unsure = True
-            await self._after_trouble(error)
+            self._ready = True
+            await self._delivery.trouble(error)
         else:
             self._settle(batch, result.outcomes)
             self._dispatch(result)
@@ -258,7 +208,7 @@ class QueuePump:
             self._stepping = None
             self.kick()
         if not self._ready:
-            self._drained(self)
+            self._context.drained(self)
 
     async def _execute_step(
         self,
@@ -270,11 +220,11 @@ class QueuePump:
     ) -> StepResult:
         self.last_step_ns = monotonic_ns()
         settings = self.settings
-        return await self._connection.execute(
+        return await self._context.connection.execute(
             StepCommand(
                 self.keys.meta,
-                consumer=self.consumer,
-                cell=self.consumer,
+                consumer=self._context.consumer,
+                cell=self._context.consumer,
                 run=next(self._runs),
                 complete=[outcome.row for outcome in batch],
                 slots=slots,
@@ -288,140 +238,46 @@ class QueuePump:
         )
 
     async def _complete_only(self) -> None:
-        batch = self.outbox.take_completions()
-
-        async def deliver() -> None:
-            result = await self._execute_step(batch, 0, 0, [], [])
-            self._settle(batch, result.outcomes)
-
-        self._on_the_wire.append(batch)
+        batch = self._completions_on_the_wire = self.outbox.take_completions()
         try:
-            await self._until_delivered(deliver)
+            result = await self._delivery.until_answered(lambda: self._execute_step(batch, 0, 0, [], []))
+            self._settle(batch, result.outcomes)
         finally:
-            self._on_the_wire.remove(batch)
+            self._completions_on_the_wire = []
             self._completing = None
             self.kick()
 
-    async def _report(self) -> None:
-        try:
-            while self.outbox.failures:
-                await self._report_failures(self.outbox.take_failures())
-            while self.outbox.returns:
-                await self._report_returns(self.outbox.take_returns())
-        finally:
-            self._reporting = None
-            self.poll()
-
-    async def _report_failures(self, batch: list[Outcome]) -> None:
-        settings = self.settings
-        command = FailCommand(
-            self.keys.meta,
-            consumer=self.consumer,
-            rows=[outcome.row for outcome in batch],
-            events=settings.events,
-            metrics=settings.metrics,
-        )
-
-        async def deliver() -> None:
-            result = await self._connection.execute(command)
-            self._settle(batch, [code for code, _ in result.outcomes])
-            self._arm_due_timer(result.next_due_ms, result.now_ms)
-
-        self._on_the_wire.append(batch)
-        try:
-            await self._until_delivered(deliver)
-        finally:
-            self._on_the_wire.remove(batch)
-
-    async def _report_returns(self, batch: list[Return]) -> None:
-        settings = self.settings
-        command = ReleaseCommand(
-            self.keys.meta,
-            consumer=self.consumer,
-            cell=self.consumer,
-            rows=[
-                (lease.id, lease.token, lease.processed_on, lease.entry_id, crash_reason)
-                for lease, crash_reason in batch
-            ],
-            max_crashes=settings.max_crashes,
-            tail=False,
-            events=settings.events,
-            metrics=settings.metrics,
-        )
-
-        async def deliver() -> None:
-            codes = await self._connection.execute(command)
-            for (lease, _), code in zip(batch, codes, strict=True):
-                self._in_flight.take(lease.seq)
-                self._observer.released(lease, code)
-
-        await self._until_delivered(deliver)
-
     async def _release_orphans(self) -> None:
-        """Have the server give back what is ours in its books and absent from ours (feasibility 2)."""
         # Entries that the reader delivered are still waiting on the server: they come back with the orphans.
         self._claimed.clear()
-        cursor = ""
-        while True:
-            result = await self._connection.execute(
-                RecoverOrphansCommand(
-                    self.keys.meta,
-                    consumer=self.consumer,
-                    cell=self.consumer,
-                    known=self._known(),
-                    cursor=cursor,
-                    limit=ORPHANS_PER_CALL,
-                )
-            )
-            if result.released:
-                log.info(
-                    "queue %r: gave back %d jobs whose start was in doubt", self.queue, len(result.released)
-                )
-                self._ready = True
-            cursor = result.next_cursor
-            if not cursor:
-                break
-        self._unsure = False
+        if await release_orphans(self.settings, self._context, self._known()):
+            self._ready = True
+        self._delivery.unsure = False
 
     def _known(self) -> list[tuple[bytes, bytes]]:
-        known = [(lease.id, lease.token) for lease in self._in_flight.of(self)]
-        for outcome in itertools.chain(self.outbox.completions, self.outbox.failures, *self._on_the_wire):
-            if outcome.lease is None:
-                job_id, token, *_ = unpack(outcome.row)
-                known.append((job_id, token))
-            else:
-                known.append((outcome.lease.id, outcome.lease.token))
-        known.extend((back.lease.id, back.lease.token) for back in self.outbox.returns)
+        """(id, token) of every activation that this cell knows of, wherever it is."""
+        leases = self._context.in_flight.of(self)
+        outbox, reporter = self.outbox, self._reporter
+        leases += [back.lease for back in itertools.chain(outbox.returns, reporter.returns_on_the_wire)]
+        known = [(lease.id, lease.token) for lease in leases]
+        for outcome in itertools.chain(
+            outbox.completions,
+            outbox.failures,
+            self._completions_on_the_wire,
+            reporter.failures_on_the_wire,
+        ):
+            known.append(tuple(unpack(outcome.row)[:2]))
         return known
-
-    async def _until_delivered(self, deliver: Callable[[], Awaitable[None]]) -> None:
-        """Repeat an idempotent call until the server has answered it, then return."""
-        delay_s = RETRY_FIRST_S
-        while True:
-            try:
-                await self._restore_leases()
-                await deliver()
-            except (ConnectionError, ServerError) as error:
-                self._unsure = True
-                await self._after_trouble(error, delay_s)
-                delay_s = min(2 * delay_s, RETRY_LAST_S)
-            else:
-                return
-
-    async def _after_trouble(self, error: Exception, delay_s: float = RETRY_FIRST_S) -> None:
-        self._observer.troubled(self.queue, error)
-        self._connection_lost()
-        await asyncio.sleep(delay_s)
 
     # -- digesting replies -----------------------------------------------------------------------------------------------
 
     def _settle(self, batch: list[Outcome], codes: list[int]) -> None:
         for outcome, code in zip(batch, codes, strict=True):
-            self._observer.settled(outcome, code)
+            self._context.observer.settled(outcome, code)
             self._link.settled(outcome.receipt)
 
     def _dispatch(self, result: StepResult) -> None:
-        in_flight = self._in_flight
+        in_flight = self._context.in_flight
         now_ns = monotonic_ns()
         leases: list[Lease] = []
         for activation in result.activations:
@@ -439,34 +295,38 @@ class QueuePump:
 
     def _arm_due_timer(self, next_due_ms: int, server_now_ms: int) -> None:
         """Ask again when the next delayed job falls due. The server's clock decides, so only its difference counts."""
-        self.next_due_ms = next_due_ms
         if self._due_timer is not None:
             self._due_timer.cancel()
             self._due_timer = None
         if next_due_ms >= 0 and self._intake_open:
             delay_s = max(next_due_ms - server_now_ms, 0) / 1000
-            if delay_s < 60:  # later ones are found by the promoter's polls
+            if delay_s < LONGEST_TIMER_S:
                 self._due_timer = self._loop.call_later(delay_s + 0.001, self.poll)
+
+    # -- ending --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [task for task in (self._stepping, self._completing, self._reporter.task) if task is not None]
 
     async def close(self) -> None:
         """Stop asking and wait until every outcome is delivered."""
-        self.close_intake()
-        if self._due_timer is not None:
-            self._due_timer.cancel()
+        self._stop_asking()
         while not self.settled:
-            tasks = [task for task in (self._stepping, self._completing, self._reporting) if task]
-            if tasks:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            else:
-                self.flush()
-                await asyncio.sleep(0)
+            self.flush()
+            await asyncio.sleep(0)
+            if self._tasks:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def abandon(self) -> None:
         """Stop at once; what the server was not told is recovered by whoever comes next."""
-        self.close_intake()
-        if self._due_timer is not None:
-            self._due_timer.cancel()
-        tasks = [task for task in (self._stepping, self._completing, self._reporting) if task]
+        self._stop_asking()
+        tasks = self._tasks
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _stop_asking(self) -> None:
+        self.close_intake()
+        if self._due_timer is not None:
+            self._due_timer.cancel()

@@ -17,7 +17,7 @@ from glidemq.connection.command_connection import CommandConnection
 from glidemq.connection.reader_connection import ReaderConnection
 from glidemq.errors import ConnectionError, GlideMQError, ServerError
 from glidemq.pipeline.in_flight import InFlight
-from glidemq.pipeline.queue_pump import QueueSettings
+from glidemq.pipeline.pump_context import QueueSettings
 from glidemq.process.actor_channel import ActorChannel
 from glidemq.process.command_server import CommandServer
 from glidemq.process.deadlines import Deadlines

@@ -1,0 +1,72 @@
+"""What the parts of a queue pump share: the queue's settings, and the cell around it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from glidemq.commands.keys import QueueKeys
+from glidemq.connection.connection import Connection
+from glidemq.pipeline.completer import Outcome
+from glidemq.pipeline.in_flight import InFlight
+from glidemq.pipeline.lease import Lease
+from glidemq.pipeline.link import WorkLink
+
+if TYPE_CHECKING:
+    from glidemq.pipeline.queue_pump import QueuePump
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """What a pump must know about its queue.
+
+    lock_ms, timeout_ms: for jobs without their own; a timeout of 0 means none.
+    """
+
+    queue: str
+    prefix: str = "glide"
+    lock_ms: int = 30_000
+    timeout_ms: int = 0
+    max_crashes: int = 3
+    events: bool = True
+    metrics: bool = True
+
+    @property
+    def keys(self) -> QueueKeys:
+        """The queue's key names."""
+        return QueueKeys(self.prefix, self.queue)
+
+
+class PumpObserver(Protocol):
+    """Told about what the server has decided; must not block and must not raise."""
+
+    def settled(self, outcome: Outcome, code: int) -> None:
+        """The server answered `code` for this outcome."""
+        ...
+
+    def released(self, lease: Lease, code: int) -> None:
+        """The server answered `code` for a job that was given back."""
+        ...
+
+    def troubled(self, queue: str, error: Exception) -> None:
+        """A call failed and will be repeated."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PumpContext:
+    """The cell as its pumps see it.
+
+    restore_leases: to be awaited before a call after trouble: every lease is extended first. connection_lost: to be
+    called when a call failed. drained: called when the server has nothing more that may start.
+    """
+
+    consumer: str
+    connection: Connection
+    in_flight: InFlight
+    link: WorkLink
+    observer: PumpObserver
+    restore_leases: Callable[[], Awaitable[None]]
+    connection_lost: Callable[[], None]
+    drained: Callable[[QueuePump], None]
