@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 
@@ -31,5 +32,6 @@ class DescriptorLedger:
         """In a child: close every recorded descriptor but those in `keep`."""
         kept = frozenset(keep)
         for descriptor in self._descriptors - kept:
-            os.close(descriptor)
+            with contextlib.suppress(OSError):  # a fork hook of the maker was quicker
+                os.close(descriptor)
         self._descriptors &= kept

@@ -71,7 +71,7 @@ class ExitJudge:
             return Death.ON_ITS_OWN if page.kill_reason is KillReason.HUNG else Death.EXPECTED
         if page.gateway_kill_reason is not KillReason.NONE:
             return Death.EXPECTED  # it obeyed; the job it ran has its own limit of attempts
-        if slot.address.is_gateway and exit_.code == EXIT_UNREACHABLE and (slot.was_ready or page.ready_ns):
+        if slot.address.is_gateway and exit_.code == EXIT_UNREACHABLE and slot.was_ready:
             return Death.SERVER_AWAY
         return Death.IN_JOB if slot.in_job else Death.ON_ITS_OWN
 

@@ -43,6 +43,9 @@ LEGAL_TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     Phase.KILLED: frozenset({Phase.WAITING, Phase.VACANT}),
 }
 
+_PAST_READY = frozenset(
+    {ProcessState.READY, ProcessState.DRAINING, ProcessState.DRAINED, ProcessState.STOPPED}
+)
 ALIVE = frozenset({Phase.RUNNING, Phase.LEAVING, Phase.KILLED})
 
 
@@ -84,7 +87,7 @@ class ProcessSlot:
         self.due = 0.0  # WAITING: not before this time (time.monotonic)
         self.forked_at = 0.0  # time.monotonic
         self.stop_told = False
-        self.was_ready = False  # any process of this slot
+        self._predecessor_was_ready = False
         # What a gateway is to do whichever process plays it: one that dies while it drains is replaced by
         # one that drains.
         self._standing_order = (Control.RUN, 0)
@@ -111,6 +114,11 @@ class ProcessSlot:
     def ready(self) -> bool:
         """A process lives here that has come up and has not been told to leave."""
         return self._phase is Phase.RUNNING and self.page.state is ProcessState.READY
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether this process or one before it has ever come up."""
+        return self._predecessor_was_ready or self.page.state in _PAST_READY
 
     @property
     def drained(self) -> bool:
@@ -197,7 +205,7 @@ class ProcessSlot:
 
     def gone(self, wait_status: int, now: float) -> None:
         """The process is reaped: record how, and have the gateway account for what it held."""
-        self.was_ready = self.was_ready or self.page.ready_ns != 0
+        self._predecessor_was_ready = self.was_ready
         self.page.exit_status = wait_status
         self.page.pid = 0
         self.page.state = ProcessState.DEAD

@@ -115,8 +115,8 @@ class Shutdown:
     def _is_drained(self, cell: Cell) -> bool:
         gateway = cell.gateway
         if gateway.alive:
-            return gateway.drained or not _ever_ready(
-                gateway
+            return (
+                gateway.drained or not gateway.was_ready
             )  # one that never was ready has never fetched a job
         return gateway.phase is Phase.VACANT or not gateway.was_ready
 
@@ -158,7 +158,7 @@ class Shutdown:
                 self.exit_status = max(self.exit_status, EXIT_FAILED)
             elif not self._is_harvested(cell):
                 self.exit_status = max(self.exit_status, EXIT_FAILED)
-            if gateway.alive and not _ever_ready(gateway):  # still connecting: it has nothing to give back
+            if gateway.alive and not gateway.was_ready:  # still connecting: it has nothing to give back
                 gateway.kill(KillReason.REQUESTED)
             else:
                 gateway.stop()
@@ -172,7 +172,3 @@ class Shutdown:
     def _kill(slots: Sequence[ProcessSlot], reason: KillReason) -> None:
         for slot in slots:
             slot.kill(reason)
-
-
-def _ever_ready(slot: ProcessSlot) -> bool:
-    return slot.was_ready or slot.page.ready_ns != 0

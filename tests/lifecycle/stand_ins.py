@@ -1,8 +1,8 @@
 """Processes that speak the supervisor's protocol and misbehave on demand, in place of the gateway and the actors.
 
-They are forked, set up and judged by the real supervisor. A test directs them by files in the directory that the
-variable STAND_IN_DIRECTORY names: `orders/<label>` holds one order, which the process takes by renaming it, and every
-process appends what happens to it to `journal`.
+They are forked, set up and judged by the real supervisor. A test directs them by files in the directory
+that the variable STAND_IN_DIRECTORY names: `orders/<label>` holds one order, which the process takes by
+renaming it, and every process appends what happens to it to `journal`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def take_order(label: str) -> list[str]:
     return words
 
 
-# -- the app ---------------------------------------------------------------------------------------------------------
+# -- the app -------------------------------------------------------------------------------------------------
 
 
 class StandInApp:
@@ -123,7 +123,7 @@ def leave_behind(what: str) -> None:
         raise AssertionError(what)
 
 
-# -- actors ----------------------------------------------------------------------------------------------------------
+# -- actors --------------------------------------------------------------------------------------------------
 
 
 class StandInActor:
@@ -226,7 +226,7 @@ def actor(spec: ActorSpec) -> int:
     return StandInActor(spec).run()
 
 
-# -- the gateway -----------------------------------------------------------------------------------------------------
+# -- the gateway ---------------------------------------------------------------------------------------------
 
 
 class StandInGateway:

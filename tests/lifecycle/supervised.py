@@ -57,7 +57,7 @@ class Supervised:
         if not (directory / "app.json").exists():
             self.write_app()
 
-    # -- life --------------------------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------------------
 
     def start(self, **extra_environment: str) -> Supervised:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GLIDEMQ_")}
@@ -114,7 +114,7 @@ class Supervised:
                 os.kill(pid, signal.SIGCONT)
                 os.kill(pid, signal.SIGKILL)
 
-    # -- directing ---------------------------------------------------------------------------------------------------
+    # -- directing -------------------------------------------------------------------------------------------
 
     def write_app(self, **settings: Any) -> None:
         """What the stand-in app is from its next import on."""
@@ -133,7 +133,7 @@ class Supervised:
         draft.write_text(" ".join(map(str, words)))
         draft.replace(self.directory / "orders" / label)
 
-    # -- watching ----------------------------------------------------------------------------------------------------
+    # -- watching --------------------------------------------------------------------------------------------
 
     def log(self) -> str:
         return (self.directory / "log").read_text()

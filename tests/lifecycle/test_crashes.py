@@ -38,7 +38,8 @@ def test_successor_waits_until_the_gateway_has_accounted_for_the_dead(supervise:
     supervised.order("actor-0-0", "die", "SIGKILL")
     supervised.wait_for_log("actor 0.0 (pid")
     supervised.wait_for_log("was killed by SIGKILL")
-    # The supervisor has had many turns by the time that another actor has been replaced, which needs no harvest.
+    # The supervisor has had many turns by the time that another actor has been replaced, which needs no
+    # harvest.
     for done in range(20):
         supervised.order("actor-0-1", "done", done)
     assert len(supervised.journal("actor-0-0", "started")) == 1

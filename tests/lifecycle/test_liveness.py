@@ -51,7 +51,8 @@ def test_process_that_somebody_has_stopped_is_not_taken_for_hung(supervise: Supe
     stopped = supervised.pid_of("gateway-0")
     os.kill(stopped, signal.SIGSTOP)
     wait_until(lambda: state_of(stopped) == "T", "the gateway is stopped")
-    # Judged on the same turns as the gateway and by a longer limit, so that the gateway had its chance to be killed.
+    # Judged on the same turns as the gateway and by a longer limit, so that the gateway had its chance to
+    # be killed.
     labels = [e.label for e in supervised.journal(event="started") if e.details[1:2] == ["async"]]
     supervised.order(labels[0], "hang")
     supervised.wait_for_log("gave no sign of life for 3 s")
