@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         loaded = load_runtime_config(_settings_in(options))
         logging_setup.set_up_logging(loaded.config.log_format, loaded.config.log_level)
-        early.release()
+        early.let_go()
         if options.print_config:
             _print(loaded.format_table())
             return EXIT_OK

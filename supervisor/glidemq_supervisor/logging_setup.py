@@ -38,7 +38,7 @@ def set_up_logging(log_format: LogFormat, level: str) -> None:
 
 
 class HeldLogLines(logging.Handler):
-    """Keeps the records of the time before the format of the log is known. Stops when: released."""
+    """Keeps the records of the time before the format of the log is known. Stops when: let go."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class HeldLogLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self._records.append(record)
 
-    def release(self) -> None:
+    def let_go(self) -> None:
         """Log what was held, through the handlers that are set up by now."""
         logging.getLogger().removeHandler(self)
         for record in self._records:
@@ -56,7 +56,7 @@ class HeldLogLines(logging.Handler):
 
 
 def hold_log_lines() -> HeldLogLines:
-    """Keep what is logged until `release`: loading the configuration, which says how to log, may log."""
+    """Keep what is logged until `let_go`: loading the configuration, which says how to log, may log."""
     held = HeldLogLines()
     logging.getLogger().addHandler(held)
     return held

@@ -85,11 +85,17 @@ def _clients() -> list[str]:
         {
             _type_name(candidate)
             for candidate in gc.get_objects()
-            if type(candidate).__module__.partition(".")[0] in _GLIDE_PACKAGES
+            if _package_of(type(candidate)) in _GLIDE_PACKAGES
             and type(candidate).__name__.endswith("Client")
             and not getattr(candidate, "_is_closed", False)
         }
     )
+
+
+def _package_of(kind: type) -> str:
+    # Classes may define `__module__` as anything, such as a property of their instances.
+    module: Any = kind.__module__
+    return module.partition(".")[0] if isinstance(module, str) else ""
 
 
 def _type_name(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Runs a real supervisor over stand-in processes: `python -m tests.lifecycle.run_supervisor '{"procs": 2, …}'`."""
+"""Runs a real supervisor over stand-ins: `python -m tests.lifecycle.run_supervisor '{"procs": 2, …}'`."""
 
 from __future__ import annotations
 

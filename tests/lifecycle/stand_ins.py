@@ -1,4 +1,4 @@
-"""Processes that speak the supervisor's protocol and misbehave on demand, in place of the gateway and the actors.
+"""Processes that speak the supervisor's protocol and misbehave on demand, instead of gateway and actors.
 
 They are forked, set up and judged by the real supervisor. A test directs them by files in the directory
 that the variable STAND_IN_DIRECTORY names: `orders/<label>` holds one order, which the process takes by

@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 
 
 class Supervised:
-    """A supervisor process over stand-ins. Owns: the process tree, found by its environment, and its directory."""
+    """A supervisor over stand-ins. Owns: the process tree, found by its environment, and its directory."""
 
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.directory = directory
@@ -94,7 +94,7 @@ class Supervised:
             ) from None
 
     def tree(self) -> list[int]:
-        """Every living process that inherited this test's environment, the supervisor included; zombies left out."""
+        """Every living process that inherited this test's environment, no zombies, with the supervisor."""
         mark = f"{DIRECTORY_VARIABLE}={self.directory}\0".encode()
         found: list[int] = []
         for entry in Path("/proc").iterdir():
@@ -169,7 +169,9 @@ class Supervised:
     def wait_for(self, label: str, event: str, count: int = 1) -> Entry:
         """The `count`-th such entry of the journal."""
         try:
-            return wait_until(lambda: self.journal(label, event)[count - 1 :], f"{label} {event} ×{count}")[0]
+            return wait_until(
+                lambda: self.journal(label, event)[count - 1 :], f"{label} {event}, {count} times"
+            )[0]
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log()}") from None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import signal
 
 import pytest
@@ -56,7 +58,7 @@ def test_restarts_of_a_process_that_dies_at_once_are_further_and_further_apart(s
         supervised.prepare("actor-0-0-start", "exit", 7)
     assert supervised.wait() == 1
     starts = [entry.time for entry in supervised.journal("actor-0-0", "started")]
-    gaps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     assert len(gaps) == 3
     assert gaps[0] >= 0.1
     assert gaps[1] >= 0.2
@@ -160,8 +162,6 @@ def test_subprocesses_of_a_dead_actor_die_with_it(supervise: Supervise) -> None:
 
 def test_signals_meant_for_the_supervisor_do_not_touch_its_children(supervise: Supervise) -> None:
     supervised = supervise(procs=1).started()
-    import os
-
     for label in ("actor-0-0", "gateway-0"):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             os.kill(supervised.pid_of(label), number)

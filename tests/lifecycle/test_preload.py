@@ -99,5 +99,5 @@ def test_adopted_actor_leads_its_own_group_and_holds_no_socket_of_the_zygote(sup
     looked = supervised.wait_for("actor-0-0", "looked")
     assert looked.details[0]["group"] == looked.pid
     assert looked.details[0]["parent"] == supervised.pid
-    targets = [os.readlink(fd) for fd in Path(f"/proc/{looked.pid}/fd").iterdir()]
+    targets = [str(fd.readlink()) for fd in Path(f"/proc/{looked.pid}/fd").iterdir()]
     assert not [target for target in targets if target.startswith("socket:")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -124,7 +123,7 @@ def test_supervisor_has_one_thread_no_server_client_and_no_event_loop(supervise:
     mapped = (process / "maps").read_text()
     assert "glide_ffi" not in mapped
     assert "uvloop" not in mapped
-    targets = [os.readlink(fd) for fd in (process / "fd").iterdir()]
+    targets = [str(fd.readlink()) for fd in (process / "fd").iterdir()]
     assert not [target for target in targets if target.startswith("socket:") or "eventpoll" in target]
 
 
