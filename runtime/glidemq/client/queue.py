@@ -24,7 +24,7 @@ from glidemq.commands.remove import RemoveCommand
 from glidemq.commands.resume import ResumeCommand
 from glidemq.config import ConnectionOptions, resolve_connection
 from glidemq.connection import CommandConnection, Connection
-from glidemq.errors import ClosedError, ValidationError
+from glidemq.errors import ClosedError, SerializationError, ValidationError
 from glidemq.job import Job
 from glidemq.job.record import In, Out
 from glidemq.options import (
@@ -158,20 +158,16 @@ class Queue(Generic[In, Out]):
 
     def _prepare(self, index: int, job: NewJob[In]) -> tuple[bytes, str, In, WireOptions]:
         try:
-            if len(job) == 3:
-                name, data, options = job
-                wire = to_wire(options) if options else NO_OPTIONS
-            else:
-                name, data = job
-                wire = NO_OPTIONS
-            return _row(check_job_name(name), self._payload.dump_data(data), wire), name, data, wire
-        except (TypeError, ValueError, AttributeError) as error:
-            if not isinstance(error, ValidationError) and not _is_new_job(job):
-                error = ValidationError(
+            if not isinstance(job, (tuple, list)) or len(job) not in (2, 3):  # pyright: ignore[reportUnnecessaryIsInstance] - users err
+                raise ValidationError(
                     f"a job to add is (name, data) or (name, data, options), not {job!r:.60}"
                 )
+            name, data, options = job if len(job) == 3 else (*job, None)
+            wire = to_wire(options) if options else NO_OPTIONS
+            return _row(check_job_name(name), self._payload.dump_data(data), wire), name, data, wire
+        except (ValidationError, SerializationError) as error:
             error.add_note(f"This is job {index} of add_bulk; nothing was added.")
-            raise error from None
+            raise
 
     def _added(self, job_id: str, name: str, data: In, wire: WireOptions) -> Job[In, Out]:
         return Job[In, Out].from_add(
@@ -199,9 +195,9 @@ class Queue(Generic[In, Out]):
         """The jobs in a state, at the positions `start` to `end`, both inclusive; negative ones count from
         the end.
 
-        state: waiting, active, delayed, prioritized, completed, failed or suspended. Waiting jobs come in
-            the order in which they will start, finished ones oldest first. Jobs that move meanwhile may be
-            missed or seen twice.
+        state: waiting, active, delayed (as in Node: all that is scheduled, the prioritized included),
+            prioritized, completed, failed or suspended. Waiting jobs come in the order in which they will
+            start, finished ones oldest first. Jobs that move meanwhile may be missed or seen twice.
 
         Raises:
             ValidationError: another state, or no such range.
@@ -302,7 +298,3 @@ def _row(name: str, data: bytes, wire: WireOptions) -> bytes:
         attempts=wire.attempts,
         custom_id=wire.job_id,
     )
-
-
-def _is_new_job(job: object) -> bool:
-    return isinstance(job, (tuple, list)) and len(cast("list[object]", job)) in (2, 3)

@@ -76,6 +76,8 @@ def to_wire(options: Mapping[str, object]) -> WireOptions:
     """
     if not options:
         return NO_OPTIONS
+    if not isinstance(options, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - users err
+        raise ValidationError(f"job options must be a mapping, not {type(options).__name__}")
     wire: dict[str, Any] = {}
     for name, value in options.items():
         rule = _RULES.get(name)
