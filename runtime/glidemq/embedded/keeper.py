@@ -156,7 +156,7 @@ def socket_path(directory: Path) -> Path:
     path = directory / SOCKET
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return path
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         recorded = Path((directory / ENDPOINT).read_text(encoding="utf-8").rstrip("\n"))
         if is_own_short_directory(recorded.parent):
             return recorded

@@ -26,7 +26,7 @@ class ReadinessProbe:
             answer = self._connection.recv(64)
         except BlockingIOError:
             return None
-        except OSError:
+        except (OSError, ValueError):  # ValueError: the path that was recorded is none
             self.close()
             return False
         self.close()

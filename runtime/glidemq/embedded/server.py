@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -104,6 +103,8 @@ class EmbeddedServer:
 
     async def wait_ready_async(self, timeout: float = 30.0) -> None:
         """As `wait_ready`, for an event loop."""
+        import asyncio  # not at the top: a supervisor has no use for it
+
         deadline = time.monotonic() + timeout
         while not self.poll():
             self._check_time(deadline, timeout)
@@ -119,9 +120,13 @@ class EmbeddedServer:
             self._reap_starter(wait=True)
         os.close(self._holders_fd)
         self._holders_fd = -1
+        self.forget_probe()
+        _held.discard(self)
+
+    def forget_probe(self) -> None:
+        """Close the question in progress, if there is one; the next poll asks anew."""
         if self._probe is not None:
             self._probe.close()
-        _held.discard(self)
 
     def _ask(self) -> bool | None:
         """Whether the server answers; None while it has not said."""
@@ -175,6 +180,7 @@ def _disown_in_child() -> None:
     The descriptor stays open, on /dev/null, so that a child which closes what it was told of closes no other.
     """
     for server in list(_held):
+        server.forget_probe()
         for fd in server.fds():
             with contextlib.suppress(OSError):
                 null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -223,7 +229,7 @@ def _try_lock(fd: int, kind: int) -> bool:
 
 def _read_endpoint(directory: Path) -> str | None:
     try:
-        return (directory / keeper.ENDPOINT).read_text(encoding="utf-8").rstrip("\n")
+        return (directory / keeper.ENDPOINT).read_text(encoding="utf-8", errors="replace").rstrip("\n")
     except FileNotFoundError:
         return None
 
