@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from glidemq.job import AbortSignal, Job, SyncJob
     from glidemq.options import Backoff, Duration, JobOptions, Retention
     from glidemq.serializer import JSON_SERIALIZER, Serializer
+    from glidemq.worker import Worker
 
 _HOMES = {
     "glidemq.app": ("App", "Processor"),
@@ -94,6 +95,7 @@ _HOMES = {
     "glidemq.job": ("AbortSignal", "Job", "SyncJob"),
     "glidemq.options": ("Backoff", "Duration", "JobOptions", "Retention"),
     "glidemq.serializer": ("JSON_SERIALIZER", "Serializer"),
+    "glidemq.worker": ("Worker",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -143,6 +145,7 @@ __all__ = [
     "UnknownOutcomeError",
     "UnrecoverableError",
     "ValidationError",
+    "Worker",
     "__version__",
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from glidemq.actors.actor import Actor
@@ -71,6 +71,8 @@ class Cell:
         in_flight: InFlight,
         link: WorkLink,
         observer: CellObserver | None = None,
+        on_drained: Callable[[QueuePump], None] = lambda _: None,
+        owns_commands: bool = True,
     ) -> None:
         self.settings = settings
         self.commands = commands
@@ -79,6 +81,8 @@ class Cell:
         self.observer = observer or CellObserver()
         self._pumps: dict[str, QueuePump] = {}
         self._reader_connection = reader
+        self._on_drained = on_drained
+        self._owns_commands = owns_commands
         self._leases_in_doubt = False
         self._restoring = asyncio.Lock()
         self.heartbeat = Heartbeat(
@@ -97,6 +101,7 @@ class Cell:
             consumer=settings.consumer,
             stalled_interval_s=settings.stalled_interval,
             max_stalled_count=settings.max_stalled_count,
+            observer=self.observer,
         )
         self._promoter = Promoter(
             connection=commands,
@@ -120,7 +125,7 @@ class Cell:
             observer=self.observer,
             restore_leases=self._restore_leases,
             connection_lost=self._connection_lost,
-            drained=lambda _: self.reader.reconsider(),
+            drained=self._queue_drained,
         )
         self._reader_actor = _ReaderActor(self.reader)
         self._fetching: tuple[Actor, ...] = (self._reader_actor, self._promoter, self._stall_recovery)
@@ -209,7 +214,12 @@ class Cell:
             async with asyncio.timeout(1.0):
                 await self._registration.leave()
         await self._reader_connection.close()
-        await self.commands.close()
+        if self._owns_commands:
+            await self.commands.close()
+
+    def _queue_drained(self, pump: QueuePump) -> None:
+        self.reader.reconsider()
+        self._on_drained(pump)
 
     # -- after a broken connection -----------------------------------------------------------------------------------
 

@@ -44,6 +44,15 @@ class CellObserver:
                 lease.pump.queue,
             )
 
+    def stalled(self, queue: str, job_id: bytes, what: str) -> None:
+        """Say that a job was taken from a holder that gave no sign of life."""
+        log.warning(
+            "job %s of queue %r had no heartbeat within its lock: %s",
+            job_id.decode(errors="replace"),
+            queue,
+            "it runs again" if what == "stalled" else what,
+        )
+
     def troubled(self, queue: str, error: Exception) -> None:
         """Say that the server is away, and nothing more for a while."""
         now_ns = monotonic_ns()

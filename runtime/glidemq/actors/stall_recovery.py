@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 
 from glidemq.actors.actor import PeriodicActor
+from glidemq.actors.observer import CellObserver
 from glidemq.clock import monotonic_ns
 from glidemq.commands.recover_stalled import RecoverStalledCommand
 from glidemq.connection.connection import Connection
 from glidemq.pipeline.lease import MAX_BEAT_INTERVAL_MS
 from glidemq.pipeline.queue_pump import QueuePump
-
-log = logging.getLogger("glidemq.actors")
 
 JOBS_PER_CALL = 100
 SHORTEST_INTERVAL_S = 0.5
@@ -36,6 +34,7 @@ class StallRecovery(PeriodicActor):
         consumer: str,
         stalled_interval_s: float,
         max_stalled_count: int,
+        observer: CellObserver,
     ) -> None:
         super().__init__(stalled_interval_s)
         self._connection = connection
@@ -43,6 +42,7 @@ class StallRecovery(PeriodicActor):
         self._consumer = consumer
         self._stalled_interval_s = stalled_interval_s
         self._max_stalled_count = max_stalled_count
+        self._observer = observer
         self._not_before_ns = 0
 
     def grant_grace(self) -> None:
@@ -87,12 +87,7 @@ class StallRecovery(PeriodicActor):
             )
             for job_id, what in result.recovered:
                 found_work = found_work or what == "stalled"
-                log.warning(
-                    "job %s of queue %r had no heartbeat within its lock: %s",
-                    job_id.decode(errors="replace"),
-                    pump.queue,
-                    "it runs again" if what == "stalled" else what,
-                )
+                self._observer.stalled(pump.queue, job_id, what)
             if result.shortest_live_lock_ms > 0 and (
                 shortest_live_lock_ms < 0 or result.shortest_live_lock_ms < shortest_live_lock_ms
             ):

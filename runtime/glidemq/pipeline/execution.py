@@ -6,7 +6,10 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
+
+import glidemq
 
 from glidemq.commands.command import unpack
 from glidemq.errors import GlideMQError
@@ -26,6 +29,8 @@ from glidemq.rings.cancel_board import CancelReason
 log = logging.getLogger("glidemq.processor")
 
 REVOKED_REASON = "revoked"
+# Frames of these files say nothing about why a processor failed.
+_OWN_FILES = str(Path(glidemq.__file__).parent)
 
 
 class Overrun(BaseException):
@@ -150,10 +155,13 @@ class _Execution:
 
 
 def _summary(error: BaseException) -> str:
-    """The traceback for a failure inside user code; one line for our own refusals, which explain themselves."""
+    """The traceback of the user's code; one line for our own refusals, which explain themselves."""
     if isinstance(error, GlideMQError):
         return f"{type(error).__name__}: {error}"
-    return "".join(traceback.format_exception(error)).rstrip()
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames)).rstrip()
 
 
 class SyncExecution(_Execution):

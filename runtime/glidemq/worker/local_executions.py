@@ -1,0 +1,128 @@
+"""Running jobs in this process: coroutines on its loop, plain functions on threads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from glidemq.commands.command import Command
+from glidemq.connection.connection import Connection
+from glidemq.pipeline.execution import AsyncExecution, LoopAbortFlag, RunnableProcessor, SyncExecution
+from glidemq.pipeline.lease import Lease
+from glidemq.pipeline.outcome import TIMEOUT_REASON, JobOutcome, failed, read_options
+from glidemq.rings.cancel_board import CancelReason
+
+R = TypeVar("R")
+
+log = logging.getLogger("glidemq.worker")
+
+
+class _LocalExecution:
+    """The abort flags of the jobs that run here.
+
+    Owns: one flag per running job. Written by: the event loop. Read by: the jobs.
+    """
+
+    def __init__(self, concurrency: int) -> None:
+        self.concurrency = concurrency
+        self._flags: dict[int, LoopAbortFlag] = {}
+
+    def abort(self, lease: Lease, reason: CancelReason) -> None:
+        """Set the running job's abort signal."""
+        flag = self._flags.get(lease.seq)
+        if flag is not None:
+            flag.set(reason)
+
+
+class TaskExecution(_LocalExecution):
+    """Runs an `async def` processor as tasks of the running loop."""
+
+    def __init__(
+        self,
+        processor: RunnableProcessor,
+        queue: str,
+        queue_key: str,
+        connection: Connection,
+        *,
+        concurrency: int,
+        kill_grace_s: float,
+    ) -> None:
+        super().__init__(concurrency)
+        self._execution = AsyncExecution(processor, queue, queue_key, connection, kill_grace_s=kill_grace_s)
+
+    async def run_local(self, lease: Lease) -> JobOutcome:
+        """Run the job to its end."""
+        flag = self._flags[lease.seq] = LoopAbortFlag()
+        try:
+            return await self._execution.run(lease.blob, flag)
+        finally:
+            del self._flags[lease.seq]
+
+    def close(self) -> None:
+        """Nothing to release: tasks belong to the loop."""
+
+
+class ThreadExecution(_LocalExecution):
+    """Runs a plain `def` processor on threads, `concurrency` at a time.
+
+    A thread cannot be ended from outside. A job that overruns its timeout is failed, its abort signal set and its
+    late result discarded; until the function returns, its thread counts as occupied.
+    """
+
+    def __init__(
+        self,
+        processor: RunnableProcessor,
+        queue: str,
+        queue_key: str,
+        connection: Connection,
+        *,
+        concurrency: int,
+    ) -> None:
+        super().__init__(concurrency)
+        self._loop = asyncio.get_running_loop()
+        self._connection = connection
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"glidemq-{queue}")
+        self._execution = SyncExecution(processor, queue, queue_key, self._execute)
+
+    def _execute(self, command: Command[R]) -> R:
+        """Called on a job's thread: have the loop execute a command, and wait for its result."""
+        return asyncio.run_coroutine_threadsafe(self._connection.execute(command), self._loop).result()
+
+    async def run_local(self, lease: Lease) -> JobOutcome:
+        """Run the job to its end, or to its timeout."""
+        flag = self._flags[lease.seq] = LoopAbortFlag()
+        future = self._loop.run_in_executor(self._threads, self._execution.run, lease.blob, flag)
+        timeout_ms = lease.timeout_ms
+        try:
+            done, _ = await asyncio.wait({future}, timeout=timeout_ms / 1000 if timeout_ms else None)
+        finally:
+            del self._flags[lease.seq]
+        if done:
+            return future.result()
+        flag.set(CancelReason.TIMEOUT)
+        self.concurrency -= 1
+        future.add_done_callback(self._thread_returned)
+        log.warning(
+            "job %s of %r overran its timeout of %.3g s; its thread goes on until the function returns",
+            lease.id.decode(errors="replace"),
+            lease.pump.queue,
+            timeout_ms / 1000,
+        )
+        return failed(
+            (*lease.fence, lease.entry_id),
+            TIMEOUT_REASON,
+            read_options(lease.opts),
+            attempts_made=lease.attempts_made,
+            error=TimeoutError(TIMEOUT_REASON),
+        )
+
+    def _thread_returned(self, future: asyncio.Future[Any]) -> None:
+        self.concurrency += 1
+        if not future.cancelled():
+            future.exception()
+
+    def close(self) -> None:
+        """Let go of the threads; those that still run end with their function."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

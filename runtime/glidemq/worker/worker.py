@@ -1,0 +1,345 @@
+"""A worker inside this process: the runtime's pipeline without a supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from typing import Any, Generic, Literal, Self, overload
+
+from glidemq.actors.cell import Cell, CellSettings
+from glidemq.actors.local_link import LocalLink
+from glidemq.app import App, Processor
+from glidemq.commands.keys import DEFAULT_PREFIX
+from glidemq.config import ConnectionOptions, resolve_connection
+from glidemq.connection import CommandConnection, ReaderConnection, SharedClient
+from glidemq.errors import ClosedError, ValidationError
+from glidemq.job.record import In, Out
+from glidemq.options import Duration, check_prefix, check_queue_name, duration_ms
+from glidemq.options.job_options import lock_duration_ms
+from glidemq.pipeline.in_flight import InFlight
+from glidemq.pipeline.pump_context import QueueSettings
+from glidemq.pipeline.queue_pump import QueuePump
+from glidemq.rings.cancel_board import CancelReason
+from glidemq.serializer import JSON_SERIALIZER, Serializer
+from glidemq.worker.local_executions import TaskExecution, ThreadExecution
+from glidemq.worker.worker_events import WorkerEvent, WorkerEvents
+
+MAX_RING_WAIT_NS = 20_000_000
+
+
+class Worker(Generic[In, Out]):
+    """Processes one queue's jobs in this process and event loop.
+
+        async with Worker("emails", send) as worker:
+            await worker.run()
+
+    `async def` processors run as tasks, plain `def` ones on `concurrency` threads: for CPU-bound work use
+    `glidemq-supervisor`, which gives each core a process. Constructing a worker does no I/O.
+
+    name: the queue. processor: called with each job (`Job` or, for plain functions, `SyncJob`).
+    connection: as for `Queue`; the worker opens a reader connection of its own and, without `client`, a second one.
+    client, command_client: an open connection to borrow for everything but blocking reads; never closed here.
+    concurrency: jobs at once. timeout: for jobs without one of their own.
+    lock_duration: 1 to 86400 seconds that a lease lasts without a heartbeat; the heartbeat comes at half of it.
+    stalled_interval: how often jobs of dead workers are looked for. max_stalled_count: how often one is rerun.
+    promotion_interval: how soon work that no blocking read can see is found. block: longest blocking read.
+    kill_grace: how long a coroutine may take to end once its timeout has cancelled it.
+    events, metrics: False saves the server's `completed` events and per-minute counters.
+    All durations are seconds or timedelta.
+
+    Raises:
+        ValidationError: a bad name, number or combination of arguments. ConfigurationError: a malformed URL.
+    Source: features page, section 6; rulings 6, 8 and 15.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        processor: Callable[[Any], Any],
+        *,
+        connection: str | ConnectionOptions | None = None,
+        client: SharedClient | None = None,
+        command_client: SharedClient | None = None,
+        prefix: str = DEFAULT_PREFIX,
+        concurrency: int = 1,
+        serializer: Serializer = JSON_SERIALIZER,
+        timeout: Duration | None = None,
+        lock_duration: Duration = 30,
+        stalled_interval: Duration = 30,
+        max_stalled_count: int = 1,
+        max_crashes: int = 3,
+        promotion_interval: Duration = 0.25,
+        block: Duration = 1,
+        kill_grace: Duration = 5,
+        events: bool = True,
+        metrics: bool = True,
+    ) -> None:
+        self.name = check_queue_name(name)
+        if client is not None and command_client is not None:
+            raise ValidationError("Provide either `client` or `command_client`, not both.")
+        self._borrowed = client or command_client
+        if self._borrowed is not None and connection is None:
+            raise ValidationError(
+                "Worker always requires `connection`, even with a shared client: its blocking reads need one of their own."
+            )
+        self._options = resolve_connection(connection)
+        # The declaration of an app checks the function, the concurrency and the durations alike.
+        app = App(prefix=prefix, serializer=serializer)
+        app.processor(name, concurrency=concurrency, timeout=timeout)(processor)
+        self._processor: Processor[In, Out] = app.processors[name]
+        self._settings = QueueSettings(
+            name,
+            prefix=check_prefix(prefix),
+            lock_ms=lock_duration_ms(lock_duration),
+            timeout_ms=self._processor.timeout_ms or 0,
+            max_crashes=_whole(max_crashes, "max_crashes", 1),
+            events=events,
+            metrics=metrics,
+        )
+        self._kill_grace_s = duration_ms(kill_grace, "kill_grace") / 1000
+        self.id = f"py-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        """The name of this worker in the queue's registry and consumer group."""
+        self._cell_settings = CellSettings(
+            consumer=self.id,
+            block=duration_ms(block, "block", positive=True, bare_limit=True) / 1000,
+            promotion_interval=_interval_s(promotion_interval, "promotion_interval"),
+            stalled_interval=_interval_s(stalled_interval, "stalled_interval"),
+            max_stalled_count=_whole(max_stalled_count, "max_stalled_count", 0),
+        )
+        self._events = WorkerEvents()
+        self._in_flight = InFlight()
+        self._link = LocalLink(self._in_flight, max_wait_ns=MAX_RING_WAIT_NS)
+        self._execution: TaskExecution | ThreadExecution | None = None
+        self._cell: Cell | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._told_to_close = asyncio.Event()
+        self._paused = False
+        self._busy = False  # something was processed since the queue was last found empty
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Connect and begin to process; returns once the worker is registered. Starting twice changes nothing.
+
+        Raises:
+            ConnectionError: the server cannot be reached. ClosedError: after `close()`.
+        """
+        if self._closing is not None:
+            raise ClosedError("Worker is closed")
+        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
+            self._starting = asyncio.create_task(self._start(), name=f"glidemq-worker-{self.name}")
+        await asyncio.shield(self._starting)
+
+    wait_until_ready = start
+
+    async def _start(self) -> None:
+        commands = self._borrowed or CommandConnection(self._options, client_name="glidemq-worker")
+        cell = Cell(
+            self._cell_settings,
+            commands=commands,
+            reader=ReaderConnection(self._options, client_name="glidemq-reader"),
+            in_flight=self._in_flight,
+            link=self._link,
+            observer=self._events,
+            on_drained=self._on_drained,
+            owns_commands=self._borrowed is None,
+        )
+        processor = self._observed()
+        key = self._settings.keys.meta
+        if processor.role == "async":
+            self._execution = TaskExecution(
+                processor,
+                self.name,
+                key,
+                commands,
+                concurrency=processor.concurrency,
+                kill_grace_s=self._kill_grace_s,
+            )
+        else:
+            self._execution = ThreadExecution(
+                processor, self.name, key, commands, concurrency=processor.concurrency
+            )
+        self._link.serve(self.name, self._execution)
+        pump = cell.serve(self._settings)
+        if self._paused:
+            pump.close_intake()
+        try:
+            await cell.start()
+        except BaseException:
+            self._execution.close()
+            await cell.stop(deliver_for_s=0)
+            raise
+        self._cell = cell
+
+    async def run(self) -> None:
+        """Process until `close()` is called, from a handler or another task; cancelling it closes the worker."""
+        await self.start()
+        try:
+            await self._told_to_close.wait()
+        finally:
+            await self.close()
+
+    async def close(self, force: bool = False) -> None:
+        """Stop fetching, wait for the running jobs, disconnect. May be called twice.
+
+        force: do not wait: coroutines are cancelled and their jobs given back uncharged; what runs on threads goes on,
+            its jobs are run again by other workers, and its outcome is void.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(force), name=f"glidemq-close-{self.name}")
+        elif force:
+            self._link.cancel_running()
+        await asyncio.shield(self._closing)
+
+    async def _close(self, force: bool) -> None:
+        self._told_to_close.set()
+        self._events.emit("closing")
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+        cell = self._cell
+        if cell is not None:
+            self._link.give_back_waiting()
+            if force:
+                self._link.cancel_running()
+            await cell.drain()
+            await cell.stop()
+        if self._execution is not None:
+            self._execution.close()
+        await self._events.wait_for_handlers()
+        self._events.emit("closed")
+
+    def is_running(self) -> bool:
+        """True between `start` and `close`."""
+        return self._cell is not None and self._closing is None
+
+    # -- pausing -------------------------------------------------------------------------------------------------------
+
+    async def pause(self, force: bool = False) -> None:
+        """Fetch nothing more on this worker until `resume`, and wait for the running jobs unless `force`."""
+        self._paused = True
+        if self._cell is None:
+            return
+        self._pump.close_intake()
+        self._link.give_back_waiting()
+        while not force and (self._in_flight or not self._pump.settled):
+            self._pump.flush()
+            await asyncio.sleep(0.005)
+
+    async def resume(self) -> None:
+        """Fetch again."""
+        self._paused = False
+        if self._cell is not None:
+            self._pump.open_intake()
+
+    def is_paused(self) -> bool:
+        """True after `pause`, until `resume`."""
+        return self._paused
+
+    @property
+    def _pump(self) -> QueuePump:
+        pump = self._cell.pump(self.name) if self._cell is not None else None
+        assert pump is not None, "asked for only once the worker has started"
+        return pump
+
+    # -- jobs and events -----------------------------------------------------------------------------------------------
+
+    def abort_job(self, job_id: str) -> bool:
+        """Set the abort signal of a job that runs here, which then fails as revoked; False if it does not."""
+        for lease in self._in_flight:
+            if lease.id == job_id.encode():
+                self._link.abort(lease, CancelReason.ABORT)
+                return True
+        return False
+
+    @overload
+    def on(self, event: WorkerEvent) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+    @overload
+    def on(self, event: WorkerEvent, handler: Callable[..., Any]) -> None: ...
+    def on(self, event: WorkerEvent, handler: Callable[..., Any] | None = None) -> Any:
+        """Call `handler` at every event of this kind; also usable as a decorator, `@worker.on("completed")`.
+
+        active(job), completed(job, result), failed(job, error) for every failed attempt, error(error) while the
+        server is away, stalled(job_id) when another worker's job is recovered, drained(), closing(), closed().
+        Raises ValidationError for an unknown event.
+        """
+        if handler is not None:
+            self._events.on(event, handler)
+            return None
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            self._events.on(event, function)
+            return function
+
+        return register
+
+    def _on_drained(self, _: QueuePump) -> None:
+        if self._busy and not self._in_flight:
+            self._busy = False
+            self._events.emit("drained")
+
+    def _observed(self) -> Processor[In, Out]:
+        """The processor with its jobs' starts and ends noted for the events."""
+        function = self._processor.function
+        events = self._events
+        loop = asyncio.get_running_loop()
+
+        async def run_async(job: Any) -> Any:
+            self._busy = True
+            events.emit("active", job)
+            try:
+                result = await function(job)
+            except BaseException as error:
+                events.ended(job, error)
+                raise
+            events.ended(job, result)
+            return result
+
+        def run_sync(job: Any) -> Any:
+            self._busy = True
+            loop.call_soon_threadsafe(events.emit, "active", job)
+            try:
+                result = function(job)
+            except BaseException as error:
+                events.ended(job, error)
+                raise
+            events.ended(job, result)
+            return result
+
+        observed = run_async if self._processor.role == "async" else run_sync
+        return _with_function(self._processor, observed)
+
+
+def _with_function(processor: Processor[In, Out], function: Callable[[Any], Any]) -> Processor[In, Out]:
+    observed = Processor[In, Out](
+        processor.queue,
+        function,
+        processor.role,
+        processor.concurrency,
+        processor.timeout_ms,
+        processor.lock_duration_ms,
+        processor.serializer,
+    )
+    # What data becomes is said by the annotation of the user's function, not by that of its wrapper.
+    observed.__dict__["payload"] = processor.payload
+    return observed
+
+
+def _interval_s(value: Duration, name: Literal["promotion_interval", "stalled_interval"]) -> float:
+    return duration_ms(value, name, positive=True, bare_limit=True) / 1000
+
+
+def _whole(value: int, name: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValidationError(f"{name} must be an integer of at least {least}")
+    return value

@@ -1,0 +1,117 @@
+"""What a worker tells the code around it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from glidemq.actors.observer import CellObserver
+from glidemq.commands.fail import FAILED, RETRYING
+from glidemq.commands.step import ACCEPTED
+from glidemq.errors import JobTimeoutError, ValidationError
+from glidemq.pipeline.completer import Outcome
+from glidemq.pipeline.outcome import TIMEOUT_REASON
+
+log = logging.getLogger("glidemq.worker")
+
+WorkerEvent = Literal["active", "completed", "failed", "error", "stalled", "drained", "closing", "closed"]
+EVENTS: Final[tuple[str, ...]] = (
+    "active",
+    "completed",
+    "failed",
+    "error",
+    "stalled",
+    "drained",
+    "closing",
+    "closed",
+)
+
+# Jobs between their end and the server's answer; more than this are never in flight in one process.
+MAX_REMEMBERED = 16_384
+
+
+class WorkerEvents(CellObserver):
+    """Calls the handlers of a worker's events, in the worker's event loop, in the order of the events.
+
+    `completed` and `failed` are told once the server has accepted the outcome, so that a handler which reads the job
+    sees it. Owns: the handlers, and the jobs whose outcome is on its way.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handlers: dict[str, list[Callable[..., Any]]] = {}
+        self._ended: OrderedDict[bytes, tuple[Any, Any]] = OrderedDict()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def on(self, event: str, handler: Callable[..., Any]) -> None:
+        """Add a handler. Raises ValidationError for an unknown event or something that cannot be called."""
+        if event not in EVENTS:
+            raise ValidationError(f"unknown worker event {event!r}: choose from {', '.join(EVENTS)}")
+        if not callable(handler):
+            raise ValidationError(f"a handler must be callable, not {type(handler).__name__}")
+        self._handlers.setdefault(event, []).append(handler)
+
+    def listened_to(self, *events: str) -> bool:
+        """Whether any of these events has a handler."""
+        return any(event in self._handlers for event in events)
+
+    def emit(self, event: WorkerEvent, *arguments: Any) -> None:
+        """Call the handlers; what they raise is logged, coroutines run as tasks."""
+        for handler in self._handlers.get(event, ()):
+            try:
+                result = handler(*arguments)
+            except Exception:
+                log.exception("the handler of worker event %r raised", event)
+                continue
+            if inspect.iscoroutine(result):
+                task = asyncio.get_running_loop().create_task(self._finish(event, result))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, event: str, result: Any) -> None:
+        try:
+            await result
+        except Exception:
+            log.exception("the handler of worker event %r raised", event)
+
+    async def wait_for_handlers(self) -> None:
+        """Return when no handler is running."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # -- from processor to server's answer -----------------------------------------------------------------------------
+
+    def ended(self, job: Any, end: Any) -> None:
+        """A processor returned `end`, or raised it; called in the loop or on the job's thread."""
+        if self.listened_to("completed", "failed"):
+            self._ended[job.token] = (job, end)
+            while len(self._ended) > MAX_REMEMBERED:
+                self._ended.popitem(last=False)
+
+    def settled(self, outcome: Outcome, code: int) -> None:
+        """The server's answer to one outcome."""
+        super().settled(outcome, code)
+        if outcome.lease is None:
+            return
+        job, end = self._ended.pop(outcome.lease.token, (None, None))
+        if code == ACCEPTED:
+            self.emit("completed", job, end)
+        elif code in (RETRYING, FAILED):
+            self.emit(
+                "failed", job, end if isinstance(end, BaseException) else JobTimeoutError(TIMEOUT_REASON)
+            )
+
+    def troubled(self, queue: str, error: Exception) -> None:
+        """A call failed and is repeated."""
+        super().troubled(queue, error)
+        self.emit("error", error)
+
+    def stalled(self, queue: str, job_id: bytes, what: str) -> None:
+        """Another worker's job was recovered."""
+        super().stalled(queue, job_id, what)
+        if what == "stalled":
+            self.emit("stalled", job_id.decode(errors="replace"))

@@ -1,0 +1,235 @@
+"""Starting, pausing and closing a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import valkey
+
+from glidemq import ClosedError, ConnectionError, Job, Queue, SharedClient, ValidationError, Worker
+from tests.testkit.server import ValkeyServer, free_port
+from tests.testkit.waiting import until
+
+Start = Callable[..., Any]
+NO_SERVER = f"valkey://127.0.0.1:{free_port()}"
+
+
+async def nothing(job: Job[Any, Any]) -> None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"concurrency": 0}, "concurrency must be between 1 and 10000"),
+        ({"concurrency": True}, "concurrency must be an integer"),
+        ({"lock_duration": 30_000}, "lock_duration"),
+        ({"block": 5000}, "block"),
+        ({"stalled_interval": 30_000}, "stalled_interval"),
+        ({"promotion_interval": 0}, "promotion_interval"),
+        ({"max_stalled_count": -1}, "max_stalled_count must be an integer of at least 0"),
+        ({"timeout": -1}, "timeout"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_connects(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValidationError, match=text):
+        Worker("q", nothing, connection=NO_SERVER, **arguments)
+
+
+def test_a_bad_queue_name_is_refused() -> None:
+    with pytest.raises(ValidationError, match="must not contain curly braces or colons"):
+        Worker("a:b", nothing, connection=NO_SERVER)
+
+
+async def test_both_names_for_the_shared_client_are_refused(server: ValkeyServer) -> None:
+    async with await SharedClient.connect(server.url) as client:
+        with pytest.raises(ValidationError, match="Provide either `client` or `command_client`, not both"):
+            Worker("q", nothing, connection=server.url, client=client, command_client=client)
+        with pytest.raises(ValidationError, match="Worker always requires `connection`"):
+            Worker("q", nothing, client=client)
+
+
+async def test_a_server_that_cannot_be_reached_is_said_at_the_start() -> None:
+    worker = Worker[Any, Any]("q", nothing, connection=NO_SERVER)
+    with pytest.raises(ConnectionError, match="cannot be reached"):
+        await worker.start()
+    await worker.close()
+
+
+async def test_a_worker_has_two_connections_and_leaves_nothing(
+    server: ValkeyServer, raw: valkey.Valkey, queue: Queue[Any, Any], start_worker: Start
+) -> None:
+    before = {client["id"] for client in raw.client_list()}
+    worker = await start_worker(nothing)
+
+    def opened() -> list[str]:
+        return sorted(client["name"] for client in raw.client_list() if client["id"] not in before)
+
+    await until(lambda: len(opened()) > 1, what="the blocking read's connection")
+    assert opened() == ["glidemq-reader", "glidemq-worker"]
+    key = f"glide:{{{queue.name}}}:w:{worker.id}"
+    assert raw.pttl(key) > 0
+    await worker.close()
+    assert not raw.exists(key)
+    await until(lambda: {client["id"] for client in raw.client_list()} <= before, what="closed connections")
+    assert [c["name"] for c in raw.xinfo_consumers(queue.keys.stream, "workers")] == []
+
+
+async def test_a_shared_client_outlives_the_worker(server: ValkeyServer, queue: Queue[Any, Any]) -> None:
+    async with await SharedClient.connect(server.url) as client:
+        async with Worker[Any, Any](queue.name, nothing, connection=server.url, client=client):
+            pass
+        async with Queue[Any, Any](queue.name, client=client) as borrowed:
+            assert await borrowed.add("still", None) is not None
+
+
+async def test_close_waits_for_running_jobs(queue: Queue[Any, Any], start_worker: Start) -> None:
+    started = asyncio.Event()
+    release = asyncio.Event()
+
+    async def process(job: Job[Any, Any]) -> str:
+        started.set()
+        await release.wait()
+        return "done"
+
+    job = await queue.add("a", None)
+    assert job is not None
+    worker = await start_worker(process)
+    await started.wait()
+    closing = asyncio.create_task(worker.close())
+    assert not closing.done()
+    release.set()
+    await closing
+    await job.refresh()
+    assert job.return_value == "done"
+    await worker.close()  # twice is fine
+    with pytest.raises(ClosedError):
+        await worker.start()
+
+
+async def test_a_forced_close_gives_running_coroutines_back_uncharged(
+    queue: Queue[Any, Any], start_worker: Start
+) -> None:
+    started = asyncio.Event()
+
+    async def process(job: Job[Any, Any]) -> None:
+        started.set()
+        await asyncio.sleep(60)
+
+    job = await queue.add("a", None)
+    assert job is not None
+    worker = await start_worker(process)
+    await started.wait()
+    await worker.close(force=True)
+    await job.refresh()
+    assert (await job.get_state(), job.attempts_made) == ("waiting", 0)
+
+    await start_worker(nothing)
+    await until(job.is_completed, what="the second worker's completion")
+
+
+async def test_a_paused_worker_fetches_nothing_until_it_resumes(
+    queue: Queue[Any, Any], start_worker: Start
+) -> None:
+    worker = await start_worker(nothing)
+    await worker.pause()
+    assert worker.is_paused()
+    job = await queue.add("a", None)
+    assert job is not None
+    assert await job.is_waiting()
+    await worker.resume()
+    await until(job.is_completed, what="completion after the resume")
+
+
+async def test_a_paused_queue_starts_nothing_on_any_worker(
+    queue: Queue[Any, Any], start_worker: Start
+) -> None:
+    started: list[str] = []
+
+    async def process(job: Job[Any, Any]) -> None:
+        started.append(job.id)
+
+    await queue.pause()
+    await start_worker(process, promotion_interval=0.02)
+    await start_worker(process, promotion_interval=0.02)
+    jobs = await queue.add_bulk([("a", None)] * 5)
+    # Several promotion intervals, observed on the server, pass without a start.
+    deadline = time.monotonic() + 0.3
+    while time.monotonic() < deadline:
+        assert (await queue.get_job_counts())["waiting"] == 5
+    assert started == []
+    await queue.resume()
+    await until(lambda: len(started) == len(jobs), what="5 starts after the resume")
+
+
+async def test_events_tell_what_the_server_has_accepted(queue: Queue[Any, Any], start_worker: Start) -> None:
+    told: list[tuple[Any, ...]] = []
+
+    async def process(job: Job[Any, Any]) -> str:
+        if job.data == "bad":
+            raise ValueError("boom")
+        return "fine"
+
+    worker = await start_worker(process)
+    states: list[str] = []
+
+    @worker.on("active")
+    def active(job: Job[Any, Any]) -> None:
+        told.append(("active", job.data))
+
+    @worker.on("completed")
+    async def completed(job: Job[Any, Any], result: str) -> None:
+        states.append(await job.get_state())
+        told.append(("completed", job.data, result))
+
+    worker.on("failed", lambda job, error: told.append(("failed", job.data, str(error))))
+    worker.on("drained", lambda: told.append(("drained",)))
+    worker.on("closed", lambda: told.append(("closed",)))
+    with pytest.raises(ValidationError, match="unknown worker event"):
+        worker.on("done", print)
+    await queue.add("a", "good")
+    await until(lambda: ("drained",) in told, what="the drained event")
+    await queue.add("a", "bad")
+    await until(lambda: any(event[0] == "failed" for event in told), what="the failed event")
+    await worker.close()
+    assert told[0] == ("active", "good")
+    assert ("completed", "good", "fine") in told
+    assert ("failed", "bad", "boom") in told
+    assert told[-1] == ("closed",)
+    assert states == ["completed"]
+
+
+async def test_abort_job_sets_the_signal_and_the_job_fails_as_revoked(
+    queue: Queue[Any, Any], start_worker: Start
+) -> None:
+    started = asyncio.Event()
+
+    async def process(job: Job[Any, Any]) -> str:
+        started.set()
+        await job.abort_signal.wait()
+        return "too late"
+
+    job = await queue.add("a", None, attempts=3)
+    assert job is not None
+    worker = await start_worker(process)
+    await started.wait()
+    assert worker.abort_job(job.id)
+    assert not worker.abort_job("no such job")
+    await until(job.is_failed, what="the failure")
+    await job.refresh()
+    assert (job.failed_reason, job.return_value) == ("revoked", None)
+
+
+async def test_run_returns_when_a_handler_closes_the_worker(
+    queue: Queue[Any, Any], server: ValkeyServer
+) -> None:
+    worker = Worker[Any, Any](queue.name, nothing, connection=server.url)
+    worker.on("completed", lambda job, result: asyncio.ensure_future(worker.close()))
+    await queue.add("a", None)
+    async with asyncio.timeout(20):
+        await worker.run()
+    assert not worker.is_running()
