@@ -14,12 +14,12 @@
 -- Reads that yield nothing but ids to drop are repeated this often, then left to the next step.
 local ROUNDS = 4
 
-local function complete(settlement, args, row)
+local function complete(settlement, row)
   local id, token, processed_on, entry_id = row[1], row[2], row[3], row[4]
   local keys, now = settlement.keys, settlement.now
   local job = keys.job .. id
   local fields = redis.pcall(
-    "HMGET", job, "state", Lease.RUN, "processedOn", "parentId", "parentQueue", "parentIds"
+    "HMGET", job, "state", Lease.RUN, "processedOn", "parentId", "parentQueue", "parentIds", "x-py:cell"
   )
   local refusal = fields.err and Replies.GONE
     or Lease.refusal("complete", fields[1], fields[2], fields[3], token, processed_on)
@@ -29,7 +29,7 @@ local function complete(settlement, args, row)
     end
     return refusal
   end
-  settlement:leave(id, entry_id, args.cell)
+  settlement:leave(id, entry_id, fields[7])
   redis.call(
     "HSET", job, "state", "completed", "returnvalue", row[5], "finishedOn", now, Lease.RUN, Lease.spent(token)
   )
@@ -198,7 +198,7 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
   local settlement = Settlement.open(keys, now, args)
   local outcomes = {}
   for number, row in ipairs(args.complete) do
-    outcomes[number] = complete(settlement, args, row)
+    outcomes[number] = complete(settlement, row)
   end
   settlement:close()
 
