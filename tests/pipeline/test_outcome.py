@@ -82,7 +82,11 @@ def test_backoff_follows_the_wire_format(backoff: Any, failures: int, expected: 
 
 @given(st.floats(0.01, 1), st.integers(1, 10_000))
 def test_jitter_adds_up_to_its_share(jitter: float, delay: int) -> None:
-    assert delay <= backoff_ms({"type": "fixed", "delay": delay, "jitter": jitter}, 1) <= delay * (1 + jitter) + 1
+    assert (
+        delay
+        <= backoff_ms({"type": "fixed", "delay": delay, "jitter": jitter}, 1)
+        <= delay * (1 + jitter) + 1
+    )
 
 
 def test_exponential_backoff_never_leaves_the_range_of_due_times() -> None:

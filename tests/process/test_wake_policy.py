@@ -8,7 +8,9 @@ MS = 1_000_000
 PLENTY = 1_000_000
 
 
-def finish(policy: WakePolicy, now_ns: int, service_ns: int, *, urgent: bool = False, waiting: int = PLENTY) -> bool:
+def finish(
+    policy: WakePolicy, now_ns: int, service_ns: int, *, urgent: bool = False, waiting: int = PLENTY
+) -> bool:
     return policy.finished(now_ns, service_ns, urgent=urgent, waiting_bytes=waiting, record_bytes=300)
 
 

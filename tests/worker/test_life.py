@@ -12,7 +12,7 @@ import valkey
 
 from glidemq import ClosedError, ConnectionError, Job, Queue, SharedClient, ValidationError, Worker
 from tests.testkit.server import ValkeyServer, free_port
-from tests.testkit.waiting import until
+from tests.testkit.waiting import eventually
 
 Start = Callable[..., Any]
 NO_SERVER = f"valkey://127.0.0.1:{free_port()}"
@@ -69,13 +69,15 @@ async def test_a_worker_has_two_connections_and_leaves_nothing(
     def opened() -> list[str]:
         return sorted(client["name"] for client in raw.client_list() if client["id"] not in before)
 
-    await until(lambda: len(opened()) > 1, what="the blocking read's connection")
+    await eventually(lambda: len(opened()) > 1, what="the blocking read's connection")
     assert opened() == ["glidemq-reader", "glidemq-worker"]
     key = f"glide:{{{queue.name}}}:w:{worker.id}"
     assert raw.pttl(key) > 0
     await worker.close()
     assert not raw.exists(key)
-    await until(lambda: {client["id"] for client in raw.client_list()} <= before, what="closed connections")
+    await eventually(
+        lambda: {client["id"] for client in raw.client_list()} <= before, what="closed connections"
+    )
     assert [c["name"] for c in raw.xinfo_consumers(queue.keys.stream, "workers")] == []
 
 
@@ -129,7 +131,7 @@ async def test_a_forced_close_gives_running_coroutines_back_uncharged(
     assert (await job.get_state(), job.attempts_made) == ("waiting", 0)
 
     await start_worker(nothing)
-    await until(job.is_completed, what="the second worker's completion")
+    await eventually(job.is_completed, what="the second worker's completion")
 
 
 async def test_a_paused_worker_fetches_nothing_until_it_resumes(
@@ -142,7 +144,7 @@ async def test_a_paused_worker_fetches_nothing_until_it_resumes(
     assert job is not None
     assert await job.is_waiting()
     await worker.resume()
-    await until(job.is_completed, what="completion after the resume")
+    await eventually(job.is_completed, what="completion after the resume")
 
 
 async def test_a_paused_queue_starts_nothing_on_any_worker(
@@ -163,7 +165,7 @@ async def test_a_paused_queue_starts_nothing_on_any_worker(
         assert (await queue.get_job_counts())["waiting"] == 5
     assert started == []
     await queue.resume()
-    await until(lambda: len(started) == len(jobs), what="5 starts after the resume")
+    await eventually(lambda: len(started) == len(jobs), what="5 starts after the resume")
 
 
 async def test_events_tell_what_the_server_has_accepted(queue: Queue[Any, Any], start_worker: Start) -> None:
@@ -192,9 +194,9 @@ async def test_events_tell_what_the_server_has_accepted(queue: Queue[Any, Any], 
     with pytest.raises(ValidationError, match="unknown worker event"):
         worker.on("done", print)
     await queue.add("a", "good")
-    await until(lambda: ("drained",) in told, what="the drained event")
+    await eventually(lambda: ("drained",) in told, what="the drained event")
     await queue.add("a", "bad")
-    await until(lambda: any(event[0] == "failed" for event in told), what="the failed event")
+    await eventually(lambda: any(event[0] == "failed" for event in told), what="the failed event")
     await worker.close()
     assert told[0] == ("active", "good")
     assert ("completed", "good", "fine") in told
@@ -219,7 +221,7 @@ async def test_abort_job_sets_the_signal_and_the_job_fails_as_revoked(
     await started.wait()
     assert worker.abort_job(job.id)
     assert not worker.abort_job("no such job")
-    await until(job.is_failed, what="the failure")
+    await eventually(job.is_failed, what="the failure")
     await job.refresh()
     assert (job.failed_reason, job.return_value) == ("revoked", None)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from glidemq import Backoff, Job, Queue, SyncJob, UnrecoverableError
-from tests.testkit.waiting import until
+from tests.testkit.waiting import eventually
 
 Start = Callable[..., Any]
 
@@ -36,7 +36,7 @@ async def test_coroutines_run_concurrently_up_to_the_limit(
 
     await queue.add_bulk([("double", number) for number in range(40)])
     await start_worker(process, concurrency=7)
-    await until(lambda: counts(queue, completed=40), what="40 completed jobs")
+    await eventually(lambda: counts(queue, completed=40), what="40 completed jobs")
     assert highest == 7
     results = {job.id: (job.data, job.return_value) for job in await queue.get_jobs("completed")}
     assert all(result == 2 * data for data, result in results.values())
@@ -54,7 +54,7 @@ async def test_plain_functions_run_on_threads_up_to_the_limit(
 
     await queue.add_bulk([("meet", None)] * 3)
     await start_worker(process, concurrency=3)
-    await until(lambda: counts(queue, completed=3), what="3 completed jobs")
+    await eventually(lambda: counts(queue, completed=3), what="3 completed jobs")
     names = {job.return_value for job in await queue.get_jobs("completed")}
     assert len(names) == 3
     assert threading.current_thread().name not in names
@@ -73,7 +73,7 @@ async def test_a_failing_job_is_retried_with_its_backoff_and_then_fails(
     job = await queue.add("flaky", None, attempts=3, backoff=Backoff.fixed(0.02))
     assert job is not None
     await start_worker(process)
-    await until(lambda: counts(queue, failed=1), what="the terminal failure")
+    await eventually(lambda: counts(queue, failed=1), what="the terminal failure")
     await job.refresh()
     assert attempts == [0, 1, 2]
     assert (job.attempts_made, job.failed_reason) == (3, "bad 2")
@@ -86,7 +86,7 @@ async def test_an_unrecoverable_error_ends_the_retries(queue: Queue[Any, Any], s
     job = await queue.add("once", None, attempts=5)
     assert job is not None
     await start_worker(process)
-    await until(lambda: counts(queue, failed=1), what="the failure")
+    await eventually(lambda: counts(queue, failed=1), what="the failure")
     await job.refresh()
     assert (job.attempts_made, job.failed_reason) == (1, "never")
 
@@ -98,7 +98,7 @@ async def test_discard_ends_the_retries(queue: Queue[Any, Any], start_worker: St
 
     await queue.add("once", None, attempts=5)
     await start_worker(process)
-    await until(lambda: counts(queue, failed=1), what="the failure")
+    await eventually(lambda: counts(queue, failed=1), what="the failure")
 
 
 async def test_a_coroutine_over_its_timeout_is_cancelled_and_fails(
@@ -116,7 +116,7 @@ async def test_a_coroutine_over_its_timeout_is_cancelled_and_fails(
     job = await queue.add("slow", None, timeout=0.05)
     assert job is not None
     await start_worker(process)
-    await until(lambda: counts(queue, failed=1), what="the failure")
+    await eventually(lambda: counts(queue, failed=1), what="the failure")
     await job.refresh()
     assert job.failed_reason == "Job timeout exceeded"
     assert cancelled.is_set()
@@ -137,9 +137,9 @@ async def test_a_function_over_its_timeout_fails_and_its_late_result_is_void(
     job = await queue.add("slow", None, timeout=timedelta(milliseconds=50))
     assert job is not None
     await start_worker(process)
-    await until(lambda: counts(queue, failed=1), what="the failure")
+    await eventually(lambda: counts(queue, failed=1), what="the failure")
     release.set()
-    await until(seen.is_set, what="the abort signal")
+    await eventually(seen.is_set, what="the abort signal")
     await job.refresh()
     assert (job.failed_reason, job.return_value) == ("Job timeout exceeded", None)
 
@@ -155,7 +155,7 @@ async def test_an_error_that_would_end_a_program_fails_only_the_job(
     await start_worker(process)
     await queue.add("a", "bad")
     await queue.add("b", "good")
-    await until(lambda: counts(queue, failed=1, completed=1), what="both ends")
+    await eventually(lambda: counts(queue, failed=1, completed=1), what="both ends")
 
 
 async def test_a_result_that_is_not_json_fails_the_job_with_the_reason(
@@ -167,7 +167,7 @@ async def test_a_result_that_is_not_json_fails_the_job_with_the_reason(
     job = await queue.add("a", None)
     assert job is not None
     await start_worker(process)
-    await until(lambda: counts(queue, failed=1), what="the failure")
+    await eventually(lambda: counts(queue, failed=1), what="the failure")
     await job.refresh()
     assert job.failed_reason is not None
     assert job.failed_reason.startswith("Serializer failed on return value: ")
@@ -193,7 +193,7 @@ async def test_delayed_priority_and_lifo_jobs_start_in_their_order(
         await queue.add("a", data, **options)  # type: ignore[arg-type]
     await start_worker(process)
     await queue.resume()
-    await until(lambda: counts(queue, completed=6), what="6 completed jobs")
+    await eventually(lambda: counts(queue, completed=6), what="6 completed jobs")
     assert order == ["priority 1", "priority 5", "lifo 2", "lifo 1", "fifo 1", "fifo 2"]
 
 
@@ -207,6 +207,6 @@ async def test_an_expired_job_never_starts(queue: Queue[Any, Any], start_worker:
     assert job is not None
     await asyncio.sleep(0.02)  # the job's own clock: it must be over
     await start_worker(process)
-    await until(lambda: counts(queue, failed=1), what="the expiry")
+    await eventually(lambda: counts(queue, failed=1), what="the expiry")
     await job.refresh()
     assert (job.failed_reason, started) == ("expired", [])

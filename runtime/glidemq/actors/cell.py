@@ -221,7 +221,7 @@ class Cell:
         self.reader.reconsider()
         self._on_drained(pump)
 
-    # -- after a broken connection -----------------------------------------------------------------------------------
+    # -- after a broken connection --------------------------------------------------------------------------
 
     def _connection_lost(self) -> None:
         self._leases_in_doubt = True

@@ -57,7 +57,7 @@ class LocalLink:
         """Tasks of the running jobs, by lease number."""
         return self._running
 
-    # -- WorkLink ----------------------------------------------------------------------------------------------------
+    # -- WorkLink -------------------------------------------------------------------------------------------
 
     def wants(self, pump: QueuePump) -> tuple[int, int]:
         """Free slots, and how many jobs may wait behind the running ones."""
@@ -101,7 +101,7 @@ class LocalLink:
         """The process that would extend the lease is the one that runs the job."""
         return True
 
-    # -- running -------------------------------------------------------------------------------------------------------
+    # -- running --------------------------------------------------------------------------------------------
 
     def _start(self, lease: Lease) -> None:
         self._active[lease.pump.queue] += 1
@@ -133,7 +133,7 @@ class LocalLink:
                 self._start(waiting.popleft())
             pump.flush()
 
-    # -- taking back -----------------------------------------------------------------------------------------------------
+    # -- taking back ----------------------------------------------------------------------------------------
 
     def _arm_overdue_timer(self) -> None:
         self._overdue_timer = asyncio.get_running_loop().call_later(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import glidemq
-
 from glidemq.commands.command import unpack
 from glidemq.errors import GlideMQError
 from glidemq.job import AbortFlag, AbortSignal, Job, SyncJob

@@ -70,7 +70,7 @@ class QueuePump:
         self._due_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
-    # -- called by the work link -----------------------------------------------------------------------------------
+    # -- called by the work link ----------------------------------------------------------------------------
 
     def complete(self, row: bytes, lease: Lease | None, receipt: Any, service_ns: int = 0) -> None:
         """Queue a completion; it rides with the next call, or with the one that `flush` asks for."""
@@ -90,7 +90,7 @@ class QueuePump:
         self.outbox.returns.append(Return(lease, crash_reason))
         self.kick()
 
-    # -- called by reader, promoter, cell ----------------------------------------------------------------------------
+    # -- called by reader, promoter, cell -------------------------------------------------------------------
 
     def claim(self, entry_id: bytes, job_id: bytes) -> None:
         """Take up a stream entry that the blocking read delivered to this consumer."""
@@ -158,7 +158,7 @@ class QueuePump:
             self._kick_scheduled = True
             self._loop.call_soon(self._advance)
 
-    # -- deciding ------------------------------------------------------------------------------------------------------
+    # -- deciding -------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
         self._link.collect()
@@ -172,12 +172,12 @@ class QueuePump:
                 self._flush = False
                 self._stepping = self._loop.create_task(self._step(slots, ahead))
                 return
-        if outbox.completions and flush and self._completing is None:
-            if self._stepping is None or len(outbox.completions) >= COMPLETIONS_WORTH_A_CALL:
-                self._flush = False
-                self._completing = self._loop.create_task(self._complete_only())
+        worth_a_call = self._stepping is None or len(outbox.completions) >= COMPLETIONS_WORTH_A_CALL
+        if outbox.completions and flush and worth_a_call and self._completing is None:
+            self._flush = False
+            self._completing = self._loop.create_task(self._complete_only())
 
-    # -- calling -------------------------------------------------------------------------------------------------------
+    # -- calling --------------------------------------------------------------------------------------------
 
     async def _step(self, slots: int, ahead: int) -> None:
         self._link.reserve(self, slots + ahead)
@@ -260,16 +260,16 @@ class QueuePump:
         outbox, reporter = self.outbox, self._reporter
         leases += [back.lease for back in itertools.chain(outbox.returns, reporter.returns_on_the_wire)]
         known = [(lease.id, lease.token) for lease in leases]
-        for outcome in itertools.chain(
+        rows = itertools.chain(
             outbox.completions,
             outbox.failures,
             self._completions_on_the_wire,
             reporter.failures_on_the_wire,
-        ):
-            known.append(tuple(unpack(outcome.row)[:2]))
+        )
+        known.extend((row[0], row[1]) for row in (unpack(outcome.row) for outcome in rows))
         return known
 
-    # -- digesting replies -----------------------------------------------------------------------------------------------
+    # -- digesting replies ----------------------------------------------------------------------------------
 
     def _settle(self, batch: list[Outcome], codes: list[int]) -> None:
         for outcome, code in zip(batch, codes, strict=True):
@@ -303,7 +303,7 @@ class QueuePump:
             if delay_s < LONGEST_TIMER_S:
                 self._due_timer = self._loop.call_later(delay_s + 0.001, self.poll)
 
-    # -- ending --------------------------------------------------------------------------------------------------------
+    # -- ending ---------------------------------------------------------------------------------------------
 
     @property
     def _tasks(self) -> list[asyncio.Task[None]]:

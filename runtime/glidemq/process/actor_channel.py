@@ -50,7 +50,7 @@ class ActorChannel:
         self.soft_killed_ns = 0
         self._pidfd = -1
 
-    # -- life ----------------------------------------------------------------------------------------------------------
+    # -- life -----------------------------------------------------------------------------------------------
 
     @property
     def accepts(self) -> bool:
@@ -118,7 +118,7 @@ class ActorChannel:
         if fd >= 0:
             os.close(fd)
 
-    # -- work ------------------------------------------------------------------------------------------------------------
+    # -- work -----------------------------------------------------------------------------------------------
 
     def free_slots(self, queue: str) -> int:
         """Jobs of `queue` that would start at once; negative by the number that wait behind running ones."""
@@ -157,7 +157,7 @@ class ActorChannel:
                 self.alone = False
         return lease
 
-    # -- acknowledging ---------------------------------------------------------------------------------------------------
+    # -- acknowledging --------------------------------------------------------------------------------------
 
     def receipt(self, position: int) -> Receipt:
         """For a record that was read but whose effect is still on its way."""

@@ -74,7 +74,7 @@ class AsyncActor:
             self._on_bell()
             await asyncio.sleep(self._context.spec.config.beat)
 
-    # -- receiving ---------------------------------------------------------------------------------------------------------
+    # -- receiving ------------------------------------------------------------------------------------------
 
     def _on_bell(self) -> None:
         bell = self._context.bell
@@ -115,7 +115,7 @@ class AsyncActor:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
-    # -- running -----------------------------------------------------------------------------------------------------------
+    # -- running --------------------------------------------------------------------------------------------
 
     async def _process(
         self, activation: TakenActivation, identity: JobIdentity, execution: AsyncExecution
@@ -148,7 +148,7 @@ class AsyncActor:
             time.sleep(FULL_RING_RETRY_S)
         self._wake_soon()
 
-    # -- waking the gateway ------------------------------------------------------------------------------------------------
+    # -- waking the gateway ---------------------------------------------------------------------------------
 
     def _wake_soon(self) -> None:
         """Ring once for everything that this turn of the loop finishes."""

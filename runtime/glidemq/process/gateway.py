@@ -147,7 +147,7 @@ class Gateway:
             )
         )
 
-    # -- events ------------------------------------------------------------------------------------------------------------
+    # -- events ---------------------------------------------------------------------------------------------
 
     async def _beat(self) -> None:
         while True:
@@ -234,7 +234,7 @@ class Gateway:
         self._orphaned = True
         self._stop.set()
 
-    # -- ending ------------------------------------------------------------------------------------------------------------
+    # -- ending ---------------------------------------------------------------------------------------------
 
     async def _finish(self) -> None:
         if self._tick_timer is not None:
@@ -258,10 +258,10 @@ class Gateway:
     async def _until_actors_are_gone(self) -> None:
         """Actors die with the supervisor, by the kernel's hand; what they finished before counts."""
         deadline_ns = monotonic_ns() + int(ACTORS_GONE_S * 1e9)
-        while any(channel.alive for channel in self._channels) and monotonic_ns() < deadline_ns:
+        while any(channel.alive for channel in self._channels) and monotonic_ns() < deadline_ns:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
-    # -- telling the supervisor --------------------------------------------------------------------------------------------
+    # -- telling the supervisor -----------------------------------------------------------------------------
 
     def _change_state(self, state: ProcessState) -> None:
         self._slot.state = state

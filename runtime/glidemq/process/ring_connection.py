@@ -1,4 +1,4 @@
-"""A connection without a socket: an async processor's commands ride the ring to the gateway and the replies ride back."""
+"""A connection without a socket: an async processor's commands ride the ring to the gateway, the replies ride back."""
 
 from __future__ import annotations
 

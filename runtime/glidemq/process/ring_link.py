@@ -53,7 +53,7 @@ class RingLink:
         self._reserved: dict[QueuePump, int] = {}
         self._waiting: deque[Lease] = deque()  # suspects, and what a full ring refused
 
-    # -- WorkLink --------------------------------------------------------------------------------------------------------
+    # -- WorkLink -------------------------------------------------------------------------------------------
 
     def wants(self, pump: QueuePump) -> tuple[int, int]:
         """Free slots, and how many jobs may wait behind running ones, over all actors that serve the queue."""
@@ -151,7 +151,7 @@ class RingLink:
             return True
         return not self._is_process_stopped(channel.slot.pid)
 
-    # -- placing -----------------------------------------------------------------------------------------------------------
+    # -- placing --------------------------------------------------------------------------------------------
 
     def place_waiting(self) -> None:
         """Try again what could not be placed: suspects need an actor of their own."""
@@ -193,7 +193,7 @@ class RingLink:
             if self._in_flight.take(lease.seq) is not None:
                 lease.pump.give_back(lease)
 
-    # -- reading -----------------------------------------------------------------------------------------------------------
+    # -- reading --------------------------------------------------------------------------------------------
 
     def collect(self) -> None:
         """Read every outbound ring to its end."""
@@ -256,7 +256,7 @@ class RingLink:
         channel.acknowledge(receipt)
         return False
 
-    # -- taking back -------------------------------------------------------------------------------------------------------
+    # -- taking back ----------------------------------------------------------------------------------------
 
     def take_back_overdue(self) -> None:
         """Take back what waited in a ring for longer than `max_ring_wait` (feasibility 21)."""

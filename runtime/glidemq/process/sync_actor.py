@@ -138,7 +138,7 @@ class SyncActor:
             self._context.bell.prepare_sleep()
             self._context.bell.wait(FULL_RING_WAIT_S)
 
-    # -- commands from the processor -------------------------------------------------------------------------------------
+    # -- commands from the processor ------------------------------------------------------------------------
 
     def execute(self, command: Command[R]) -> R:
         """Have the gateway execute a command, and wait for its reply on the main thread."""
@@ -163,7 +163,7 @@ class SyncActor:
                 raise read_error_header(record.header)
             return command.parse_reply(unpack(record.body))
 
-    # -- timeouts ----------------------------------------------------------------------------------------------------------
+    # -- timeouts -------------------------------------------------------------------------------------------
 
     def _on_soft_timeout(self, *_: Any) -> None:
         """The gateway's signal that the running job is over time; late ones find another job, or none."""

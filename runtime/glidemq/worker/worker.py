@@ -83,7 +83,8 @@ class Worker(Generic[In, Out]):
         self._borrowed = client or command_client
         if self._borrowed is not None and connection is None:
             raise ValidationError(
-                "Worker always requires `connection`, even with a shared client: its blocking reads need one of their own."
+                "Worker always requires `connection`, even with a shared client:"
+                " its blocking reads need one of their own."
             )
         self._options = resolve_connection(connection)
         # The declaration of an app checks the function, the concurrency and the durations alike.
@@ -120,7 +121,7 @@ class Worker(Generic[In, Out]):
         self._paused = False
         self._busy = False  # something was processed since the queue was last found empty
 
-    # -- life --------------------------------------------------------------------------------------------------------
+    # -- life -----------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -223,7 +224,7 @@ class Worker(Generic[In, Out]):
         """True between `start` and `close`."""
         return self._cell is not None and self._closing is None
 
-    # -- pausing -------------------------------------------------------------------------------------------------------
+    # -- pausing --------------------------------------------------------------------------------------------
 
     async def pause(self, force: bool = False) -> None:
         """Fetch nothing more on this worker until `resume`, and wait for the running jobs unless `force`."""
@@ -252,7 +253,7 @@ class Worker(Generic[In, Out]):
         assert pump is not None, "asked for only once the worker has started"
         return pump
 
-    # -- jobs and events -----------------------------------------------------------------------------------------------
+    # -- jobs and events ------------------------------------------------------------------------------------
 
     def abort_job(self, job_id: str) -> bool:
         """Set the abort signal of a job that runs here, which then fails as revoked; False if it does not."""

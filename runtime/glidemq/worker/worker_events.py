@@ -83,7 +83,7 @@ class WorkerEvents(CellObserver):
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    # -- from processor to server's answer -----------------------------------------------------------------------------
+    # -- from processor to server's answer ------------------------------------------------------------------
 
     def ended(self, job: Any, end: Any) -> None:
         """A processor returned `end`, or raised it; called in the loop or on the job's thread."""
