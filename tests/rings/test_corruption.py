@@ -116,3 +116,14 @@ def test_record_that_becomes_whole_in_time_is_read(
 
     monkeypatch.setattr("glidemq.rings.ring_reader.full_fence", fence_that_makes_the_store_visible)
     assert ring.attach().reader().try_pop() == Record(1, 1, HEADER, BODY)
+
+
+def test_writer_that_looks_at_a_damaged_ring_comes_to_an_end(ring: RingInMemory) -> None:
+    mapped = ring.attach()
+    writer = mapped.writer()
+    for seq in range(1, 4):
+        writer.try_push(1, seq, b"", b"x" * 40)
+    ring.segment.view(PAGE + 64, 128)[:] = bytes(128)
+    assert writer.unread_sequences() == {1}
+    mapped.head[0] = (1 << 64) - 64
+    assert writer.unread_sequences() == set()

@@ -205,3 +205,23 @@ def test_other_systems_get_a_sentence_not_an_attribute_error(monkeypatch: pytest
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(SharedMemoryError, match=r"needs Linux.*this is darwin"):
         Segment.create(PAGE, name="elsewhere")
+
+
+def test_package_imports_on_a_system_without_the_calls_it_needs() -> None:
+    script = """
+import os, sys
+sys.platform = "darwin"
+for name in ("memfd_create", "eventfd", "eventfd_read", "eventfd_write", "posix_fallocate", "register_at_fork"):
+    delattr(os, name)
+sys.modules["fcntl"] = None
+from glidemq.errors import SharedMemoryError
+import glidemq.rings, glidemq.shared_memory
+for create in (lambda: glidemq.rings.ActorSegment.create(), glidemq.shared_memory.Doorbell.create_fd,
+               lambda: glidemq.shared_memory.StatusBoard.create(1)):
+    try:
+        create()
+    except SharedMemoryError as error:
+        print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.count("needs Linux") == 3, run.stdout + run.stderr

@@ -74,9 +74,8 @@ class GatewaySide:
             self.cancels.cancel(seq, reason)
         # SYNC POINT start: the cancel words before the looks; pairs with ActorSide.start
         full_fence()
-        unread = (
-            self.activations.unread_sequences()
-        )  # first: what leaves the ring now is in the ledger already
+        # The ring first: what leaves it after this look is TAKEN already, and finds its cancel word.
+        unread = self.activations.unread_sequences()
         states = self.ledger.states()
         return {seq for seq in sequences if seq in unread or states.get(seq) == LedgerState.TAKEN}
 

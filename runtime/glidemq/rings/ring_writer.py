@@ -107,19 +107,26 @@ class RingWriter:
         return self._mask + 1 - self.unread_bytes()
 
     def unread_sequences(self) -> set[int]:
-        """The sequences of all records that the reader has not acknowledged (a walk over their prefixes)."""
+        """The sequences of all records that the reader has not acknowledged (a walk over their prefixes).
+
+        Fewer if the reader's native code overwrote the ring: never one that is not unread.
+        """
         sequences: set[int] = set()
         position: int = self._ring.head[0]
+        if self._tail - position > self._mask + 1 or position & _ROUND_UP:
+            return sequences
         while position < self._tail:
             _, body_length, seq, header_length, kind, flags = _unpack_prefix(
                 self._buffer, self._data + (position & self._mask)
             )
-            if kind == 0:
+            if kind:
+                sequences.add(seq)
+                inline = SPILL_SLOT.size if flags & FLAG_SPILLED else body_length
+                position += (_PREFIX_BYTES + header_length + inline + _ROUND_UP) & _ROUND_MASK
+            elif body_length and not body_length & _ROUND_UP:
                 position += body_length
-                continue
-            sequences.add(seq)
-            inline = SPILL_SLOT.size if flags & FLAG_SPILLED else body_length
-            position += (_PREFIX_BYTES + header_length + inline + _ROUND_UP) & _ROUND_MASK
+            else:
+                break
         return sequences
 
     def _push_spilled(self, kind: int, seq: int, header: bytes, body: bytes) -> bool:
