@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from glidemq.config import LoadedConfig, RuntimeConfig, load_runtime_config
 from glidemq.errors import ConfigurationError, GlideMQError
@@ -37,11 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         loaded = load_runtime_config(_settings_in(options))
         logging_setup.set_up_logging(loaded.config.log_format, loaded.config.log_level)
-        early.let_go()
         if options.print_config:
             _print(loaded.format_table())
             return EXIT_OK
         _require_app(loaded.config)
+        early.let_go()
         for warning in loaded.warnings:
             logging.getLogger("glidemq.supervisor").warning("%s", warning)
         return _check(loaded) if checks_only else Supervisor(loaded.config).run()
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The options. None has a default here: what is not given comes from elsewhere, or from RuntimeConfig."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="glidemq-supervisor",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -97,6 +97,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--print-config", action="store_true", help="print every setting and where it comes from, and exit")
     add("--version", action=_ShowVersion, nargs=0, help="print the version, and exit")
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the options, instead of repeating all of them."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}; --help shows what there is\n")
 
 
 class _ShowVersion(argparse.Action):

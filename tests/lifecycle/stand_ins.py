@@ -60,6 +60,12 @@ def take_order(label: str) -> list[str]:
     return words
 
 
+def take_first_order(label: str) -> list[str]:
+    """The order for before the process is ready: one of its own, or one that stands for all who follow."""
+    standing = directory() / "orders" / f"{label}-always"
+    return take_order(f"{label}-start") or (standing.read_text().split() if standing.exists() else [])
+
+
 # -- the app -------------------------------------------------------------------------------------------------
 
 
@@ -141,7 +147,7 @@ class StandInActor:
         spec = self.spec
         preloaded = spec.app.name if spec.app is not None else None
         write_journal(self.label, "started", spec.generation, spec.role, preloaded)
-        start = take_order(f"{self.label}-start")
+        start = take_first_order(self.label)
         if start:
             self.follow(start)
         self.page.ready_ns = time.monotonic_ns()
@@ -245,7 +251,7 @@ class StandInGateway:
         spec = self.spec
         queues = sorted(queue["name"] for queue in spec.manifest["queues"])
         write_journal(self.label, "started", spec.generation, spec.consumer, queues)
-        start = take_order(f"{self.label}-start")
+        start = take_first_order(self.label)
         if start:
             status = self.follow(start)
             if status is not None:

@@ -128,7 +128,7 @@ class Supervised:
         wait_until(lambda: not (self.directory / "orders" / label).exists(), f"{label} takes its order")
 
     def prepare(self, label: str, *words: object) -> None:
-        """Leave an order for a process that does not exist yet."""
+        """Leave an order for processes to come: `label`-start for one of them, `label`-always for all."""
         draft = self.directory / f"order-{label}"
         draft.write_text(" ".join(map(str, words)))
         draft.replace(self.directory / "orders" / label)
