@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import glidemq
+from glidemq.app import Processor
 from glidemq.commands.command import unpack
 from glidemq.errors import GlideMQError
 from glidemq.job import AbortFlag, AbortSignal, Job, SyncJob
-from glidemq.payload import Payload
 from glidemq.pipeline.outcome import (
     TIMEOUT_REASON,
     JobOptionsOnWire,
@@ -34,25 +34,6 @@ _OWN_FILES = str(Path(glidemq.__file__).parent)
 
 class Overrun(BaseException):
     """Raised inside a sync processor that overran its timeout; not an Exception, so that few handlers swallow it."""
-
-
-class RunnableProcessor(Protocol):
-    """What an execution needs of a registered processor."""
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The user's function."""
-        ...
-
-    @property
-    def payload(self) -> Payload:
-        """How data and results become text and values."""
-        ...
-
-    @property
-    def timeout_ms(self) -> int | None:
-        """For jobs without a timeout of their own."""
-        ...
 
 
 class SettableFlag(AbortFlag, Protocol):
@@ -107,7 +88,7 @@ class _Activated:
 class _Execution:
     """What sync and async executions share: building the job, judging its end."""
 
-    def __init__(self, processor: RunnableProcessor, queue: str, queue_key: str) -> None:
+    def __init__(self, processor: Processor[Any, Any], queue: str, queue_key: str) -> None:
         self._function = processor.function
         self._payload = processor.payload
         self._timeout_ms = processor.timeout_ms or 0
@@ -167,7 +148,7 @@ class SyncExecution(_Execution):
     """Runs a plain `def` processor on the calling thread."""
 
     def __init__(
-        self, processor: RunnableProcessor, queue: str, queue_key: str, execute: Callable[..., Any]
+        self, processor: Processor[Any, Any], queue: str, queue_key: str, execute: Callable[..., Any]
     ) -> None:
         super().__init__(processor, queue, queue_key)
         self._execute = execute
@@ -198,7 +179,7 @@ class AsyncExecution(_Execution):
 
     def __init__(
         self,
-        processor: RunnableProcessor,
+        processor: Processor[Any, Any],
         queue: str,
         queue_key: str,
         connection: Any,

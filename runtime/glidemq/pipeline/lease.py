@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from glidemq.commands.command import unpack
 from glidemq.commands.step import SUSPECT, Activation
+from glidemq.job.stored_values import json_object
 
 if TYPE_CHECKING:
     from glidemq.pipeline.queue_pump import QueuePump
@@ -69,12 +68,7 @@ class Lease:
             self._read_options(activation.opts)
 
     def _read_options(self, raw: bytes) -> None:
-        try:
-            options = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            return
-        if not isinstance(options, dict):
-            return
+        options = json_object(raw)
         lock_ms = options.get("lockDuration")
         if isinstance(lock_ms, (int, float)) and MIN_LOCK_MS <= lock_ms <= MAX_LOCK_MS:
             self.lock_ms = int(lock_ms)

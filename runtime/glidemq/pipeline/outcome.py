@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
-
-import orjson
+from typing import Final, NamedTuple, cast
 
 from glidemq.commands.fail import FailureRow
 from glidemq.commands.step import CompletionRow, Retain
 from glidemq.errors import PayloadValidationError, UnrecoverableError
+from glidemq.job.stored_values import json_object
 
 TIMEOUT_REASON: Final = "Job timeout exceeded"
 
@@ -36,26 +35,19 @@ class JobOptionsOnWire:
     __slots__ = ("attempts", "backoff", "remove_on_complete", "remove_on_fail", "timeout_ms")
 
     def __init__(self, raw: bytes) -> None:
-        options: Any = {}
-        if raw != b"{}":
-            try:
-                options = orjson.loads(raw)
-            except orjson.JSONDecodeError:
-                options = {}
-            if not isinstance(options, dict):
-                options = {}
+        options = json_object(raw)
         self.attempts = _whole_number(options.get("attempts"))
         self.timeout_ms = _whole_number(options.get("timeout"))
-        self.backoff = options.get("backoff")
+        self.backoff: object = options.get("backoff")
         self.remove_on_complete = retention(options.get("removeOnComplete"))
         self.remove_on_fail = retention(options.get("removeOnFail"))
 
 
-def _whole_number(value: Any) -> int:
+def _whole_number(value: object) -> int:
     return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else 0
 
 
-def retention(option: Any) -> Retain:
+def retention(option: object) -> Retain:
     """`removeOnComplete` / `removeOnFail` as the server library takes it: False keeps the job for ever."""
     if option is True:
         return True
@@ -63,13 +55,13 @@ def retention(option: Any) -> Retain:
         return False
     if isinstance(option, (int, float)):
         return int(option) if option > 0 else False
-    if isinstance(option, Mapping):
-        age, count = option.get("age"), option.get("count")
-        return (_positive(age), _positive(count))
+    if isinstance(option, dict):
+        limits = cast("dict[str, object]", option)
+        return (_positive(limits.get("age")), _positive(limits.get("count")))
     return False
 
 
-def _positive(value: Any) -> int | bool:
+def _positive(value: object) -> int | bool:
     return (
         int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else False
     )
@@ -116,23 +108,24 @@ def failed(
 
 
 def backoff_ms(
-    backoff: Any,
+    backoff: object,
     failures: int,
     error: BaseException | None = None,
     strategies: Mapping[str, BackoffStrategy] | None = None,
 ) -> int:
     """Milliseconds until the next attempt after failure number `failures` (wire-format 5.8)."""
-    if not isinstance(backoff, Mapping):
+    if not isinstance(backoff, dict):
         return 0
-    kind = backoff.get("type")
+    rule = cast("dict[str, object]", backoff)
+    kind = rule.get("type")
     strategy = (strategies or {}).get(kind) if isinstance(kind, str) else None
     if strategy is not None and error is not None:
         return max(0, round(strategy(failures, error) * 1000))
-    delay = backoff.get("delay")
+    delay = rule.get("delay")
     delay_ms = float(delay) if isinstance(delay, (int, float)) and delay > 0 else 0.0
     if kind == "exponential":
         delay_ms *= 2.0 ** (failures - 1)
-    jitter = backoff.get("jitter")
+    jitter = rule.get("jitter")
     if isinstance(jitter, (int, float)) and jitter > 0:
         delay_ms += random.random() * jitter * delay_ms  # noqa: S311 - spreads retries, guards nothing
     # Due times must stay below the scheduled set's priority classes: ten years is for ever.

@@ -18,6 +18,7 @@ from glidemq.connection.reader_connection import ReaderConnection
 from glidemq.errors import ConnectionError, GlideMQError, ServerError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.pump_context import QueueSettings
+from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.process.actor_channel import ActorChannel
 from glidemq.process.command_server import CommandServer
 from glidemq.process.deadlines import Deadlines
@@ -73,7 +74,7 @@ class Gateway:
             self._channels,
             self._in_flight,
             max_ring_wait_ns=int(config.max_ring_wait * 1e9),
-            pump_of=lambda queue: self._cell.pump(queue),
+            pump_of=self._pump_of,
             on_command=self._commands.accept,
             is_process_stopped=is_stopped,
             on_freed=lambda: self._cell.slots_freed(),
@@ -134,6 +135,9 @@ class Gateway:
                     return False
                 await asyncio.sleep(START_RETRY_S)
         return False
+
+    def _pump_of(self, queue: str) -> QueuePump | None:
+        return self._cell.pump(queue)
 
     def _serve(self, queue: Mapping[str, Any]) -> None:
         config = self._config

@@ -7,9 +7,10 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from glidemq.app import Processor
 from glidemq.commands.command import Command
 from glidemq.connection.connection import Connection
-from glidemq.pipeline.execution import AsyncExecution, LoopAbortFlag, RunnableProcessor, SyncExecution
+from glidemq.pipeline.execution import AsyncExecution, LoopAbortFlag, SyncExecution
 from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.outcome import TIMEOUT_REASON, JobOutcome, failed, read_options
 from glidemq.rings.cancel_board import CancelReason
@@ -41,7 +42,7 @@ class TaskExecution(_LocalExecution):
 
     def __init__(
         self,
-        processor: RunnableProcessor,
+        processor: Processor[Any, Any],
         queue: str,
         queue_key: str,
         connection: Connection,
@@ -73,7 +74,7 @@ class ThreadExecution(_LocalExecution):
 
     def __init__(
         self,
-        processor: RunnableProcessor,
+        processor: Processor[Any, Any],
         queue: str,
         queue_key: str,
         connection: Connection,
