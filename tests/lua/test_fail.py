@@ -71,6 +71,7 @@ def test_prioritized_retry_without_delay_does_not_overtake_the_more_urgent(drive
     job = driven.start_one()
     urgent = driven.add(priority=1)
     driven.fail(job, max_attempts=2)
+    assert driven.members("scheduled")[job.id] == 5 * SHIFT + driven.now
     assert driven.step(2).ids == [urgent, job.id]
 
 

@@ -104,6 +104,23 @@ def test_claimed_entry_that_cannot_start_goes_back_in_front(
     assert driven.step(2).ids == ["2", "3"]
 
 
+def test_claimed_entry_does_not_take_its_own_place_under_a_global_limit(driven: DrivenQueue) -> None:
+    driven.client.hset(driven.key("meta"), "globalConcurrency", "1")
+    driven.add()
+    driven.create_group()
+    assert driven.step(1, claimed=driven.read_as_node("c1")).ids == ["1"]
+
+
+def test_claim_that_others_took_over_is_left_with_them(driven: DrivenQueue) -> None:
+    driven.add()
+    driven.create_group()
+    claimed = driven.read_as_node("c1")
+    driven.recover_orphans(consumer="c1")
+    job = driven.start_one(consumer="c2")
+    assert driven.step(1, consumer="c1", claimed=claimed).ids == []
+    assert driven.pending() == {job.entry_id: "c2"}
+
+
 def test_claim_repeated_after_a_lost_reply_leaves_the_active_job_alone(driven: DrivenQueue) -> None:
     driven.add()
     driven.create_group()
