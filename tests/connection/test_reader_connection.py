@@ -8,6 +8,7 @@ import time
 import pytest
 import valkey
 
+from glidemq.config import ConnectionOptions
 from glidemq.connection.reader_connection import GROUP, MAX_BLOCK_MS, ReaderConnection, StreamEntry
 from glidemq.errors import ClosedError, ConnectionError, GroupMissingError, ServerError, ValidationError
 from tests.connection.conftest import Connect, Read
@@ -231,3 +232,46 @@ async def test_reads_that_block_for_ever_or_too_long_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match="block_ms"):
         await read(server).read_group("consumer", ["s"], block_ms=block_ms)
+
+
+async def test_reading_on_from_the_newest_entry_misses_nothing(
+    server: ValkeyServer, read: Read, queue_name: str, raw: valkey.Valkey
+) -> None:
+    reader = read(server)
+    assert await reader.newest_entry_id(queue_name) == "0-0"
+    raw.xadd(queue_name, {"n": 1})
+    newest = raw.xadd(queue_name, {"n": 2})
+    start = await reader.newest_entry_id(queue_name)
+    assert start.encode() == newest
+    third = raw.xadd(queue_name, {"n": 3})
+    entries = await reader.read_stream({queue_name: start}, block_ms=1000, count=10)
+    assert [entry.entry_id for entry in entries] == [third]
+
+
+async def test_the_newest_entry_of_what_is_no_stream_is_an_error(
+    server: ValkeyServer, read: Read, queue_name: str, raw: valkey.Valkey
+) -> None:
+    raw.set(queue_name, "text")
+    with pytest.raises(ServerError, match=r"WRONGTYPE|wrong kind"):
+        await read(server).newest_entry_id(queue_name)
+
+
+async def test_concurrent_first_uses_open_one_connection(server: ValkeyServer, raw: valkey.Valkey) -> None:
+    reader = ReaderConnection(ConnectionOptions.from_url(server.url), client_name="glidemq-reader-first-use")
+    await asyncio.gather(*(reader.open() for _ in range(5)))
+    assert [c["name"] for c in raw.client_list()].count("glidemq-reader-first-use") == 1
+    await reader.close()
+
+
+async def test_closing_while_it_connects_leaves_no_connection(
+    server: ValkeyServer, raw: valkey.Valkey
+) -> None:
+    reader = ReaderConnection(ConnectionOptions.from_url(server.url), client_name="glidemq-reader-closing")
+    opening = asyncio.create_task(reader.open())
+    await asyncio.sleep(0)
+    await reader.close()
+    with pytest.raises(ClosedError):
+        await opening
+    async with asyncio.timeout(5):
+        while "glidemq-reader-closing" in {c["name"] for c in raw.client_list()}:
+            await asyncio.sleep(0.01)

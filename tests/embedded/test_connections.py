@@ -11,7 +11,7 @@ import pytest
 
 from glidemq.config import ConnectionOptions
 from glidemq.connection import CommandConnection, ReaderConnection
-from glidemq.errors import ProcessError
+from glidemq.errors import ConnectionError
 from tests.connection.function_library import library
 from tests.embedded.holder_process import alive, pids, processes_of, stopped, wait_until
 
@@ -49,6 +49,6 @@ async def test_a_server_that_does_not_start_fails_the_first_use_with_its_reason(
     directory.chmod(0o700)
     (directory / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense\n")
     connection = CommandConnection(options(directory))
-    with pytest.raises(ProcessError, match="does not start"):
+    with pytest.raises(ConnectionError, match="does not start"):
         await connection.ping()
     await connection.close()

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from glidemq.commands.command import Command, unpack
 from glidemq.config import ConnectionOptions
 from glidemq.connection.endpoint import Endpoint
-from glidemq.connection.error_mapping import classify
+from glidemq.connection.error_mapping import read_error
 from glidemq.connection.fcall_pipeline import FcallPipeline
 from glidemq.connection.glide_client import open_client
 from glidemq.connection.library_loader import LibraryLoader, ServerLibrary
 from glidemq.connection.repeating_caller import RepeatingCaller
 from glidemq.connection.server_commands import ServerCommands
-from glidemq.errors import ClosedError, ConfigurationError, ConnectionError, UnknownOutcomeError
+from glidemq.errors import ClosedError, ConfigurationError
 
 if TYPE_CHECKING:
     from glidemq.connection.glide_client import GlideApi
@@ -191,10 +191,7 @@ class CommandConnection:
         except (StopAsyncIteration, asyncio.CancelledError):
             raise
         except Exception as error:
-            failure = classify(error, action=action, place=self.options.place)
-            if isinstance(failure.error, UnknownOutcomeError):
-                raise ConnectionError(f"{action}: no reply from {self.options.place}") from error
-            raise failure.error from error
+            raise read_error(error, action=action, place=self.options.place) from error
         finally:
             self._calls -= 1
             if not self._calls:

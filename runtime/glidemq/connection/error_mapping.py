@@ -110,6 +110,14 @@ def classify(error: BaseException, *, action: str, place: str) -> Failure:
     raise error
 
 
+def read_error(error: BaseException, *, action: str, place: str) -> GlideMQError:
+    """The error to raise for a request that changes nothing: no reply then means no more than "not reachable"."""
+    failure = classify(error, action=action, place=place)
+    if failure.verdict is Verdict.UNKNOWN:
+        return ConnectionError(f"{action}: no reply from {place}")
+    return failure.error
+
+
 def _unsent(text: str, action: str, place: str) -> Failure:
     if _AUTHENTICATION.search(text):
         return Failure(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from glidemq.config import ConnectionOptions
 from glidemq.connection.endpoint import Endpoint
-from glidemq.connection.error_mapping import classify
+from glidemq.connection.error_mapping import read_error
 from glidemq.connection.glide_client import open_client
 from glidemq.connection.server_commands import ServerCommands
-from glidemq.errors import ClosedError, ConnectionError, GlideMQError, UnknownOutcomeError, ValidationError
+from glidemq.errors import ClosedError, ConnectionError, ValidationError
 
 if TYPE_CHECKING:
     from glidemq.connection.command_connection import CommandConnection
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 # The consumer group of every job stream, part of the wire contract.
 GROUP = "workers"
-# A read that blocks for ever never notices a half-open connection; a bounded one does within its time + 0.5
-# s.
+# A read that blocks for ever never notices a half-open connection; a bounded one does, half a second late.
 MAX_BLOCK_MS = 10_000
 # How long `unblock` gives a read that is just being sent to arrive: 63 ms in all.
 _UNBLOCK_PAUSES_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
@@ -50,6 +49,7 @@ class ReaderConnection:
         self._client: GlideApi | None = None
         self._commands: ServerCommands | None = None
         self._closed = False
+        self._opening = asyncio.Lock()
         # The connection's id on the server, for CLIENT UNBLOCK; None when it may have changed.
         self._client_id: int | None = None
         self._read: asyncio.Task[list[StreamEntry]] | None = None
@@ -61,10 +61,16 @@ class ReaderConnection:
 
     async def open(self) -> None:
         """Connect now rather than at the first read. Raises as `CommandConnection.open` does."""
-        if self._closed:
-            raise ClosedError("the reader is closed")
-        if self._client is None:
+        self._check_open()
+        async with self._opening:
+            if self._client is not None:
+                return
             client = await open_client(await self._endpoint.reach(), self._client_name)
+            try:
+                self._check_open()  # it may have been closed while it connected
+            except ClosedError:
+                await client.close()
+                raise
             self._client = client
             self._commands = ServerCommands(client, cluster=self.options.cluster)
 
@@ -107,17 +113,12 @@ class ReaderConnection:
 
         Raises as `read_stream` does.
         """
+        await self.open()
+        assert self._commands is not None
         try:
-            await self.open()
-            assert self._commands is not None
             return (await self._commands.newest_entry_id(stream)).decode()
-        except GlideMQError:
-            raise
         except Exception as error:
-            failure = classify(error, action=f"reading {stream}", place=self.options.place)
-            if isinstance(failure.error, UnknownOutcomeError):
-                raise ConnectionError(f"reading {stream}: no reply from {self.options.place}") from error
-            raise failure.error from error
+            raise read_error(error, action=f"reading {stream}", place=self.options.place) from error
 
     async def unblock(self, via: CommandConnection) -> bool:
         """Let the read in progress return now. False if there was none, or it ended by itself."""
@@ -125,13 +126,12 @@ class ReaderConnection:
         if read is None:
             return False
         for pause_s in _UNBLOCK_PAUSES_S:
-            client_id, key = self._client_id, self._blocked_on
-            if read.done() or client_id is None or key is None:
+            if read.done():
                 return False
-            if await via.unblock_client(client_id, key=key):
+            client_id, key = self._client_id, self._blocked_on
+            if client_id is not None and key is not None and await via.unblock_client(client_id, key=key):
                 return True
-            # The read is on its way to the server, which has not blocked it yet: UNBLOCK took another
-            # connection.
+            # Not yet sent, or on its way: UNBLOCK takes another connection and may arrive first.
             await asyncio.wait([read], timeout=pause_s)
         if not read.done():
             self._client_id = None  # not this connection's any more: it must have reconnected silently
@@ -146,11 +146,14 @@ class ReaderConnection:
             await asyncio.wait([self._read])
         self._endpoint.release()
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the reader is closed")
+
     async def _run(
         self, request: Callable[[GlideApi], Awaitable[Any]], key: str, action: str
     ) -> list[StreamEntry]:
-        if self._closed:
-            raise ClosedError("the reader is closed")
+        self._check_open()
         if self._read_awaited:
             raise RuntimeError("a reader connection runs one read at a time")
         if self._read is None:
@@ -172,17 +175,16 @@ class ReaderConnection:
         assert self._commands is not None
         try:
             if self._client_id is None:
+                await self._endpoint.revive()
                 self._client_id = await self._commands.client_id(self._commands.route_of(key))
             self._blocked_on = key
             return _entries(await request(self._client))
         except Exception as error:
             self._client_id = None
-            failure = classify(error, action=action, place=self.options.place)
-            if isinstance(failure.error, ConnectionError):
+            reason = read_error(error, action=action, place=self.options.place)
+            if isinstance(reason, ConnectionError):
                 self.failures += 1
-            if isinstance(failure.error, UnknownOutcomeError):
-                raise ConnectionError(f"{action}: no reply from {self.options.place}") from error
-            raise failure.error from error
+            raise reason from error
         finally:
             self._blocked_on = None
 

@@ -19,7 +19,7 @@ from glidemq.errors import ClosedError, ConfigurationError, ProcessError
 
 DEFAULT_DIRECTORY = ".glidemq"
 _POLL_S = 0.005
-# Starts that this process tries before it says that the server does not start.
+# Starts in a row that this process tries before it says that the server does not start.
 _ATTEMPTS = 2
 # What the keeper and the server may see of our environment: no secrets, only what running at all may take.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "XDG_RUNTIME_DIR")
@@ -146,6 +146,7 @@ class EmbeddedServer:
             if not _try_lock(lock_fd, fcntl.LOCK_EX):
                 return  # a keeper or its server is alive
             if self._starts >= _ATTEMPTS:
+                self._starts = 0  # whoever asks again after this gets another try
                 raise ProcessError(
                     f"the embedded server in {self.directory} does not start: {_last_words(self.directory)}"
                 )
