@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import signal
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,12 +15,14 @@ import valkey
 from glidemq import (
     Backoff,
     ClosedError,
+    ConnectionOptions,
     Job,
     Queue,
     QueueFullError,
     Retention,
     SerializationError,
     SharedClient,
+    UnknownOutcomeError,
     ValidationError,
 )
 from glidemq.client.adder import MAX_ROWS_PER_CALL
@@ -96,11 +99,11 @@ async def test_data_of_a_model_is_stored_as_json_and_returned_as_given(
     server: ValkeyServer, queue_name: str, raw: valkey.Valkey
 ) -> None:
     async with Queue[Page, None](queue_name, connection=server.url) as queue:
-        page = Page("http://x")
+        page = Page("a/b")
         job = await queue.add("n", page)
         assert job is not None
         assert job.data is page
-        assert hash_of(raw, queue, job.id)["data"] == '{"url":"http://x"}'
+        assert hash_of(raw, queue, job.id)["data"] == '{"url":"a/b"}'
 
 
 async def test_events_can_be_saved(server: ValkeyServer, queue_name: str, raw: valkey.Valkey) -> None:
@@ -272,6 +275,37 @@ async def test_call_that_fails_fails_its_own_adds_and_no_others(
         assert job is not None
         assert raw.xlen(queue.keys.stream) == 2
     raw.close()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_call_whose_reply_is_late_is_repeated_and_adds_once(
+    own_server: ValkeyServer, queue_name: str, bulk: bool
+) -> None:
+    connection = ConnectionOptions.from_url(own_server.url, request_timeout=0.2)
+    raw = own_server.client()
+    async with AnyQueue(queue_name, connection=connection) as queue:
+        await queue.add("first", 0)
+        before = enqueue_calls(raw)
+        own_server.signal(signal.SIGSTOP)
+        asyncio.get_running_loop().call_later(0.7, own_server.signal, signal.SIGCONT)
+        added = await queue.add_bulk([("n", 1)]) if bulk else [await queue.add("n", 1)]
+        assert [job.id for job in added if job] == ["2"]
+        assert enqueue_calls(raw) - before >= 2
+        assert raw.xlen(queue.keys.stream) == 2
+
+
+async def test_call_without_any_reply_leaves_its_adds_in_doubt_and_no_others(
+    own_server: ValkeyServer, queue_name: str
+) -> None:
+    connection = ConnectionOptions.from_url(own_server.url, request_timeout=0.2, request_deadline=0.5)
+    async with AnyQueue(queue_name, connection=connection) as queue:
+        await queue.add("first", 0)
+        own_server.signal(signal.SIGSTOP)
+        results = await asyncio.gather(*(queue.add("n", n) for n in range(3)), return_exceptions=True)
+        own_server.signal(signal.SIGCONT)
+        assert [type(result) for result in results] == [UnknownOutcomeError] * 3
+        assert len({id(result) for result in results}) == 3
+        assert await queue.add("after", 1) is not None
 
 
 async def test_add_cancelled_before_its_call_leaves_is_taken_back(

@@ -22,6 +22,7 @@ from glidemq import (
     ProgressEvent,
     QueueEvents,
     RetryingEvent,
+    ServerError,
     ValidationError,
 )
 from glidemq.client.events import parse_event
@@ -47,6 +48,11 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+def reads_so_far(raw: valkey.Valkey) -> int:
+    stats: Any = raw.info("commandstats")
+    return int(stats.get("cmdstat_xread", {"calls": 0})["calls"])
 
 
 def emit(raw: valkey.Valkey, key: str, **fields: str) -> None:
@@ -125,10 +131,11 @@ async def test_earlier_events_are_not_seen_unless_asked_for(
 async def test_read_that_waits_out_its_time_misses_nothing_after_it(
     server: ValkeyServer, queue: AnyQueue, queue_name: str, raw: valkey.Valkey
 ) -> None:
-    async with QueueEvents(queue_name, connection=server.url, block=0.05) as events:
+    async with QueueEvents(queue_name, connection=server.url, block=0.01) as events:
         reading = asyncio.create_task(take(events, 20))
-        for n in range(20):  # several reads end empty between two events
-            await asyncio.sleep(0.02)
+        for n in range(20):
+            reads = reads_so_far(raw)
+            await until(lambda reads=reads: reads_so_far(raw) > reads)  # type: ignore[misc] # one ended empty
             emit(raw, queue.keys.events, event="stalled", jobId=str(n))
         assert [event.job_id for event in await reading] == [str(n) for n in range(20)]
 
@@ -156,17 +163,33 @@ async def test_lost_connections_leave_no_gap(
         for n in range(60):
             emit(raw, queue.keys.events, event="stalled", jobId=str(n))
             if n % 15 == 7:
-                kill_reader(raw)
-                await asyncio.sleep(0.02)
+                await until(lambda: bool(readers(raw)))
+                for client_id in readers(raw):
+                    raw.client_kill_filter(_id=client_id)
         assert [event.job_id for event in await reading] == [str(n) for n in range(60)]
 
 
-def kill_reader(raw: valkey.Valkey) -> None:
-    """Cut the connections of everybody who reads events."""
+def readers(raw: valkey.Valkey) -> list[str]:
+    """The connections of those who read events."""
     clients: Any = raw.client_list()
-    for client in clients:
-        if client["name"] == "glidemq-events":
-            raw.client_kill_filter(_id=client["id"])
+    return [client["id"] for client in clients if client["name"] == "glidemq-events"]
+
+
+async def test_log_that_is_no_stream_ends_the_iteration_with_the_server_s_error(
+    server: ValkeyServer,
+    queue: AnyQueue,
+    queue_name: str,
+    raw: valkey.Valkey,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with QueueEvents(queue_name, connection=server.url) as iterated:
+        raw.set(queue.keys.events, "no stream")
+        with pytest.raises(ServerError, match="WRONGTYPE"):
+            await take(iterated, 1)
+    handled = QueueEvents(queue_name, connection=server.url)
+    handled.on("added", print)
+    await until(lambda: "no more events of queue" in caplog.text)
+    await handled.close()
 
 
 async def test_restarted_server_is_waited_for(own_server: ValkeyServer, queue_name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -162,4 +163,7 @@ def _fail(future: asyncio.Future[str | None], error: BaseException) -> None:
     if isinstance(error, asyncio.CancelledError):
         future.cancel()
     else:
-        future.set_exception(error)
+        # One object raised in many tasks would gather the tracebacks and notes of all of them.
+        own = copy.copy(error).with_traceback(error.__traceback__)
+        own.__cause__ = error.__cause__
+        future.set_exception(own)
