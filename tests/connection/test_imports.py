@@ -9,7 +9,7 @@ import pytest
 
 from tests.testkit.server import ValkeyServer
 
-MODULES = ["glidemq.config", "glidemq.embedded", "glidemq.connection", "glidemq.clock"]
+MODULES = ["glidemq", "glidemq.config", "glidemq.embedded", "glidemq.connection", "glidemq.clock"]
 
 
 def run(code: str, *arguments: str) -> str:
