@@ -67,7 +67,7 @@ def test_reader_loses_no_record_and_no_spill_slot(ring: RingInMemory) -> None:
         return pop
 
     seen = Counter[int]()
-    for instruction in killed_before_each_instruction(with_unread_records, stride=5):
+    for instruction in killed_before_each_instruction(with_unread_records, stride=7):
         left = ring.attach().reader().pop_many(9)
         assert left == records[len(records) - len(left) :], f"killed before instruction {instruction}"
         assert ring.spilled_bytes() == 0
@@ -120,7 +120,7 @@ def test_actor_s_jobs_are_each_found_in_exactly_one_place(segment: ActorSegment)
     seen: dict[int, set[str]] = {1: set(), 2: set(), 3: set()}
     for seq, body in BODIES.items():
         assert gateway.activations.try_push(RecordKind.ACTIVATION, seq, b"identity %d" % seq, body)
-    for instruction in killed_before_each_instruction(with_activations, stride=3):
+    for instruction in killed_before_each_instruction(with_activations, stride=5):
         harvest = gateway.harvest()
         found = harvested(harvest)
         assert set(found) == set(BODIES), f"killed before instruction {instruction}"

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from glidemq.rings.records import Record
+from glidemq.rings.spill import SpillArea
 from tests.rings.ring_in_memory import RingInMemory
 
 SLOT = 16 * 4096
@@ -109,3 +110,23 @@ def test_rings_that_share_slots_do_not_free_each_other_s(ring: RingInMemory) -> 
     assert other.spill.load(slot, 9000) == b"z" * 9000
     other.spill.release_uncommitted(1, 1 << 40)
     assert ring.spilled_bytes() == 0
+
+
+def test_one_record_is_asked_for_and_no_further_large_body_is_copied(ring: RingInMemory) -> None:
+    writer = ring.attach().writer()
+    mapped = ring.attach()
+    loaded: list[int] = []
+    load = mapped.spill.load
+
+    class CountingSpill(SpillArea):
+        def load(self, slot: int, length: int) -> bytes:
+            loaded.append(slot)
+            return load(slot, length)
+
+    mapped.spill = CountingSpill(ring.spilled, ring.segment.words(512, 4), SLOT)
+    for seq in range(4):
+        writer.try_push(1, seq, b"", b"x" * 50_000)
+    reader = mapped.reader()
+    for taken in range(1, 5):
+        assert reader.try_pop() is not None
+        assert len(loaded) == taken

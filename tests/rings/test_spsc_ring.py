@@ -225,3 +225,10 @@ def test_record_occupies_what_it_says(ring: RingInMemory) -> None:
         before = writer.unread_bytes()
         writer.try_push(1, 1, header, body)
         assert writer.unread_bytes() - before == record_bytes(header, body)
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 9000])
+def test_kind_of_a_filler_is_refused(ring: RingInMemory, body: bytes) -> None:
+    with pytest.raises(ValueError, match="kind 0"):
+        ring.attach().writer().try_push(0, 1, b"", body)
+    assert ring.attach().reader().is_empty()

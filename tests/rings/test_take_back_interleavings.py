@@ -61,7 +61,7 @@ def test_actor_paused_anywhere_while_the_gateway_takes_back(segment: ActorSegmen
 
     seen = Counter[str]()
     gateway.activations.try_push(RecordKind.ACTIVATION, SEQ, b"identity")
-    for go_on in paused_before_each_instruction(ready_to_run, stride=2):
+    for go_on in paused_before_each_instruction(ready_to_run, stride=3):
         taken_back = SEQ in gateway.take_back([SEQ])
         go_on()
         answers = [record.kind for record in gateway.outbound.pop_many(9)]
@@ -92,7 +92,7 @@ def test_gateway_paused_anywhere_while_the_actor_runs(segment: ActorSegment, tak
     gateway.activations.try_push(RecordKind.ACTIVATION, SEQ, b"identity")
     actor = ActorSegment.attach(segment.fds()).actor_side(generation)
     taken = actor.take_activations(1) if taken_before else []
-    for go_on in paused_before_each_instruction(ready_to_take_back, stride=2):
+    for go_on in paused_before_each_instruction(ready_to_take_back, stride=3):
         for activation in taken or actor.take_activations(1):
             run_one(actor, activation, words)
         go_on()

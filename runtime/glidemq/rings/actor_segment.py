@@ -42,8 +42,9 @@ class ActorSegment:
     def create(
         cls, sizes: SegmentSizes | None = None, *, generation: int = 1, name: str = "glidemq-actor"
     ) -> ActorSegment:
-        """Allocate an actor's memory (supervisor, before any fork; affine to the cell's NUMA node if that
-        matters).
+        """Allocate an actor's memory (supervisor, before any fork).
+
+        The pages come from the NUMA node that the calling thread runs on.
 
         Raises:
             SharedMemoryError: memory or descriptors are short, or this is not Linux.

@@ -24,13 +24,9 @@ class Harvest(NamedTuple):
     taken: list[LedgerEntry]
     """Taken, never started: released uncharged."""
     started: list[LedgerEntry]
-    """Started, no outcome in the ring. An outcome that this gateway read and acknowledged earlier beats it
-    still.
-    """
+    """Started, without an outcome in the ring; one that this gateway acknowledged earlier still counts."""
     outbound: list[tuple[Record, int]]
-    """Records that this gateway has not read yet, as `read_many` gives them: outcomes count, commands have
-    no taker.
-    """
+    """What this gateway has not read yet, as `read_many` gives it. Nobody waits for replies to commands."""
 
 
 class GatewaySide:
@@ -92,10 +88,10 @@ class GatewaySide:
         return found
 
     def harvest(self) -> Harvest:
-        """Collect what a dead actor left. The caller accounts for all of it at the server, then calls
-        `reset`.
+        """Collect what a dead actor left, after it was reaped.
 
-        Call only after the process was reaped. Reading changes nothing that a next gateway would miss.
+        The caller accounts for all of it at the server, then calls `reset`. Until then nothing is lost: a gateway
+        that takes over finds the same.
 
         Raises:
             RingCorruptionError: the actor's native code overwrote its ring; the jobs must come from the

@@ -99,9 +99,7 @@ class RingReader:
         return record
 
     def pop_many(self, limit: int) -> list[Record]:
-        """Take up to `limit` records and acknowledge them; an empty list if there are none. Raises as
-        `try_pop`.
-        """
+        """Take up to `limit` records, an empty list if there are none, and acknowledge them."""
         items = self._take(limit)
         if not items:
             return []
@@ -116,7 +114,7 @@ class RingReader:
         return items[0] if items else None
 
     def read_many(self, limit: int) -> list[tuple[Record, int]]:
-        """Up to `limit` records, each with the position that acknowledges it. Raises as `try_pop`."""
+        """Up to `limit` records, each with the position that acknowledges it; raises as `try_pop`."""
         items = self._take(limit)
         if items:
             self._unsettled.extend([item[1] for item in items])
@@ -137,9 +135,7 @@ class RingReader:
         self._move_head(head)
 
     def settle(self, position: int) -> None:
-        """Acknowledge only the record that ends at `position`; the head follows once all before it are
-        settled.
-        """
+        """Acknowledge the record that ends at `position` alone; the head follows when all before it are."""
         if position <= self._head:
             return
         unsettled = self._unsettled
@@ -242,6 +238,7 @@ class RingReader:
                 end = self._parse_special(chunk, at, position)
                 if not end:
                     break
+                parsed = _READS_PER_CHUNK - 1 if flags else parsed  # one large body at a time
             else:
                 end = header_end + body_length
                 if end > length or crc32(chunk[at + 4 : end], position + salt) != checksum:
@@ -266,7 +263,8 @@ class RingReader:
             return 0
         actual = crc32(chunk[at + 4 : end], position + self._salt)
         if not spilled:
-            return at + body_length if actual == checksum else 0
+            whole = actual == checksum and body_length > 0 and not body_length & _ROUND_UP
+            return at + body_length if whole else 0
         (slot,) = SPILL_SLOT.unpack_from(chunk, header_end)
         body = self._ring.spill.load(slot, body_length)
         if crc32(body, actual) != checksum:

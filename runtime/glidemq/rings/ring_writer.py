@@ -67,10 +67,11 @@ class RingWriter:
         Ring the reader's doorbell afterwards, once per batch.
 
         Raises:
-            ValueError: the body is larger than a spill slot, or the header than `header_limit`.
-            SharedMemoryError: this process was forked from the writer, or the actor was given up for dead
-            meanwhile.
+            ValueError: the body is larger than a spill slot, the header than `header_limit`, or the kind is 0.
+            SharedMemoryError: this process was forked from the writer, or its generation was given up for dead.
         """
+        if not kind:
+            raise ValueError("kind 0 is the ring's own")
         header_length = len(header)
         body_length = len(body)
         end = _PREFIX_BYTES + header_length + body_length
@@ -101,9 +102,7 @@ class RingWriter:
         return self._tail - head
 
     def free_bytes(self) -> int:
-        """Bytes that are free; a record needs its length rounded up to 32, and at a lap's end that of a
-        filler.
-        """
+        """Bytes that are free; a record needs a multiple of 32, and at a lap's end a filler before it."""
         return self._mask + 1 - self.unread_bytes()
 
     def unread_sequences(self) -> set[int]:

@@ -8,7 +8,7 @@ from glidemq.shared_memory.segment import Segment
 class SpillArea:
     """Slots for large bodies that travel in one direction; pages exist only while a slot is used.
 
-    A slot's word is 0 while it is free, else `position << 2 | ring + 1` of the record that refers to it.
+    A slot's word is 0 while it is free, else `(position << 2) | (ring + 1)` of the record that refers to it.
     The side that writes records takes slots (0 → word), the side that reads them frees them (word → 0)
     after it has moved its head past the record: each word has one writer at any time, and a death on either
     side leaves words from which the next process sees what may be freed.
@@ -42,7 +42,7 @@ class SpillArea:
         words = self._words
         for slot in range(self.slots):
             if words[slot] == 0:
-                words[slot] = position << 2 | ring + 1
+                words[slot] = (position << 2) | (ring + 1)
                 if self._segment.write_at(slot * self.slot_bytes, body):
                     return slot
                 self.release(slot)
@@ -52,7 +52,7 @@ class SpillArea:
     def release_uncommitted(self, ring: int, tail: int) -> None:
         """Free what a writer killed before it committed the record has left behind."""
         for slot, word in enumerate(self._words.tolist()):
-            if word & 3 == ring + 1 and word >> 2 >= tail:
+            if (word & 3) == ring + 1 and (word >> 2) >= tail:
                 self.release(slot)
 
     # -- the side that reads records ---------------------------------------------------------------
@@ -72,7 +72,7 @@ class SpillArea:
     def release_acknowledged(self, ring: int, head: int) -> None:
         """Free what a reader killed after it moved its head has not freed."""
         for slot, word in enumerate(self._words.tolist()):
-            if word & 3 == ring + 1 and word >> 2 < head:
+            if (word & 3) == ring + 1 and (word >> 2) < head:
                 self.release(slot)
 
     def clear(self) -> None:

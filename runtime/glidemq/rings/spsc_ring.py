@@ -52,9 +52,7 @@ class SpscRing:
         spill: SpillArea,
         number: int = 0,
     ) -> None:
-        """`control`, `data`: offsets in the segment. `number`: tells apart the rings that share `spill` (0
-        or 1).
-        """
+        """`control`, `data`: offsets. `number`, 0 or 1: tells apart the rings that share `spill`."""
         if capacity & (capacity - 1) or capacity < 1024:
             raise ValueError(f"a ring's capacity must be a power of two of at least 1024, got {capacity}")
         self.segment = segment
@@ -71,9 +69,7 @@ class SpscRing:
 
     @property
     def inline_limit(self) -> int:
-        """Longest record kept in the ring itself, prefix included. Half a ring always becomes free, a whole
-        may not.
-        """
+        """Longest record kept in the ring; at any position, half a ring can become free, but not all of it."""
         return min(RECORD_INLINE_BYTES, self.capacity // 2 - RECORD_ALIGNMENT)
 
     @property
@@ -110,9 +106,7 @@ class SpscRing:
         return self._reader
 
     def clear(self) -> None:
-        """Forget all records; only while nobody is at the other side. Takes effect with the next
-        generation.
-        """
+        """Forget all records, while nobody is at the other side; the next generation begins with this."""
         self.tail[0] = 0
         self.head[0] = 0
         self.read[0] = 0

@@ -29,13 +29,11 @@ class Doorbell:
     then checks its rings. A ringer stores its record, then loads the word. Whichever comes first, one sees
     the other's store.
 
-    Owns: nothing; word and descriptor belong to the caller. Word written by: the one sleeper. Read by: all
-    ringers.
-    Stops when: its segment is closed.
+    Owns: nothing; word and descriptor belong to the caller.
+    Word written by: the one sleeper. Read by: all ringers. Stops when: its segment is closed.
 
-    Sleeper:  do the work → `prepare_sleep()` → check for work once more → `cancel_sleep()` if there is,
-    else `wait()`.
-    Ringer:   publish → `ring()`.
+    Sleeper: do the work → `prepare_sleep()` → look for work once more → `cancel_sleep()` if there is some, else
+    `wait()`. Ringer: publish → `ring()`.
     Callers still look after their work once a second: a bound for what no reasoning covers.
     """
 
@@ -50,9 +48,7 @@ class Doorbell:
 
     @staticmethod
     def create_fd() -> int:
-        """A new eventfd (close-on-exec, non-blocking), to be made before the processes that share it are
-        forked.
-        """
+        """A new eventfd, to be made before the processes that share it are forked."""
         if not sys.platform.startswith("linux"):
             raise SharedMemoryError(f"the multiprocess runtime needs Linux (eventfd); this is {sys.platform}")
         try:
@@ -70,9 +66,7 @@ class Doorbell:
     # -- the ringing side --------------------------------------------------------------------------
 
     def ring(self) -> bool:
-        """Wake the sleeper if it sleeps; True if the eventfd was written. Call after publishing, once per
-        batch.
-        """
+        """Wake the sleeper if it sleeps, after a batch was published; True if that took a system call."""
         light_fence()
         # SYNC POINT sleep: the record before this load; pairs with prepare_sleep
         number = self._word[0]

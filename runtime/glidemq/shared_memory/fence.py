@@ -1,12 +1,10 @@
-"""The memory model that the shared structures rely on, and the one fence they use. Stated here and nowhere
-else.
+"""The memory model that the shared structures rely on, and the fence that they use.
 
 Assumptions, each with what stands behind it:
 
-1. A cursor or state word is 8 aligned bytes, written by one side only, and only by `memoryview.cast("Q")[i]
-   = v`. CPython copies the 8 bytes at once, which compilers emit as one store (0 torn reads in 7.5
-   million). `struct.pack_into` zeroes first: another process saw a spurious 0 in 12 % of its reads. It is
-   never used on words.
+1. A cursor or state word is 8 aligned bytes, has one writer, and is stored by `memoryview.cast("Q")[i] = v`
+   alone. CPython copies the 8 bytes at once, which compilers emit as one store (0 torn reads in 7.5 million).
+   `struct.pack_into` zeroes first: another process saw a spurious 0 in 12 % of its reads.
 2. CPython neither reorders nor caches loads and stores of a buffer between bytecodes.
 3. x86-64: stores become visible in program order and loads are made in program order. A record's bytes are
    therefore visible before the tail that commits them. The one reordering left is a store that waits while
@@ -22,7 +20,7 @@ Assumptions, each with what stands behind it:
 
 `full_fence` is membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED), about 1 microsecond. Where the kernel or a
 seccomp filter refuses it, both fences are an uncontended lock's acquire and release (a locked instruction),
-so then the frequent side pays about 60 ns. All processes of a runtime share kernel and filter, hence choose
+so then the frequent side pays about 150 ns. All processes of a runtime share kernel and filter, hence choose
 alike; every sleeper also polls once a second.
 """
 
@@ -45,14 +43,14 @@ _SYSCALL_NUMBERS = {
     "s390x": 356,
 }
 
-_lock = threading.Lock()
 _registered_pid = 0
 
 
 def _locked_instruction() -> None:
     """A barrier of this processor alone: both sides must call it."""
-    _lock.acquire()
-    _lock.release()
+    lock = threading.Lock()  # its own: a shared one could be held by a thread that a fork left behind
+    lock.acquire()
+    lock.release()
 
 
 def _nothing() -> None:
@@ -100,8 +98,7 @@ def _global_expedited() -> None:
 
 
 def register() -> bool:
-    """Let this process take part in the other processes' fences; to be called after a fork, before the
-    memory is used.
+    """Let this process take part in the fences of others: after a fork, before it uses shared memory.
 
     Returns:
         True when membarrier is used, False when the fallback is. Safe to call again.

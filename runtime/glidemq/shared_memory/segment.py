@@ -197,9 +197,8 @@ class Segment:
         """Refuse all use from now on; run in every forked child, for what its parent had attached."""
         self.foreign = True
         self._owns_fd = False
-        with contextlib.suppress(
-            BufferError
-        ):  # forked while a call was using the mapping: it merely stays mapped
+        # Forked by a call that uses the mapping at this moment: then it merely stays mapped.
+        with contextlib.suppress(BufferError):
             self._unmap()
 
     def _unmap(self) -> None:

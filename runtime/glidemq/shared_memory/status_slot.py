@@ -125,9 +125,7 @@ class StatusSlot:
     """Why the supervisor kills the process. Written by: supervisor, before SIGKILL."""
 
     state = _Word(16, ProcessState)
-    """See `ProcessState`. Written by: the process; the supervisor before the fork and after the reaping
-    only.
-    """
+    """Written by: the process; before the fork and after the reaping, the supervisor."""
     beat_ns = _Word(17, int)
     """Last turn of the loop that does the work. Written by: that loop, never a side thread."""
     ready_ns = _Word(18, int)
@@ -186,18 +184,14 @@ class StatusSlot:
         self.state = ProcessState.STARTING
 
     def set_note(self, text: str) -> None:
-        """Say what the process is doing, such as its job's id and queue; cut to 256 bytes. Written by: the
-        process.
-        """
+        """Say what the process is doing, in up to 256 bytes. Written by: the process."""
         data = text.encode()[:NOTE_BYTES]
         self._text[: len(data)] = data
         self.words[_NOTE_WORD] = len(data) << 32 | crc32(data)
 
     @property
     def note(self) -> str:
-        """What the process last said it was doing; empty if nothing, or while it changes too fast to be
-        read.
-        """
+        """What the process says it is doing; empty if nothing, or while that changes all the time."""
         for _ in range(_NOTE_READS):
             word: int = self.words[_NOTE_WORD]
             data = bytes(self._text[: min(word >> 32, NOTE_BYTES)])
