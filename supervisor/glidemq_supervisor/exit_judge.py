@@ -81,6 +81,6 @@ class ExitJudge:
         reason = page.kill_reason if phase is Phase.KILLED else page.gateway_kill_reason
         if reason is not KillReason.NONE:
             text += f" on purpose ({reason.name.lower().replace('_', ' ')})"
-        if slot.in_job and page.note:
-            text += f" while running {page.note}"
+        if slot.in_job:
+            text += f" while running {page.note or 'a job'}"
         return text

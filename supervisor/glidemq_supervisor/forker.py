@@ -116,7 +116,7 @@ def become_child_of(parent_pid: int, *, dies_with_parent: bool) -> None:
 
 def set_up_surroundings(setup: ChildSetup) -> None:
     """Name, cores, standard input and import path."""
-    kernel.set_process_name("glidemq " + setup.name)
+    kernel.set_process_name("gmq " + setup.name)  # 15 bytes fit
     logging_setup.set_process_label(setup.name)
     if setup.cpus is not None:
         os.sched_setaffinity(0, setup.cpus)

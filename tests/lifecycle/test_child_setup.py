@@ -59,7 +59,7 @@ def test_child_is_set_up_before_its_own_code_runs(supervise: Supervise) -> None:
     assert all("shrug_off" in handlers[name] for name in ("SIGTERM", "SIGINT", "SIGHUP"))
     defaults = {handlers[name] for name in ("SIGCHLD", "SIGUSR1", "SIGQUIT", "SIGTTIN", "SIGTTOU")}
     assert defaults == {repr(signal.SIG_DFL)}
-    assert Path(f"/proc/{looked.pid}/comm").read_text().strip() == "glidemq actor 0"
+    assert Path(f"/proc/{looked.pid}/comm").read_text().strip() == "gmq actor 0.1"
     assert str(Path(f"/proc/{looked.pid}/fd/0").readlink()) == "/dev/null"
 
 

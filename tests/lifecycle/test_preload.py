@@ -13,7 +13,7 @@ from tests.lifecycle.supervised import Supervised, is_gone, wait_until
 
 
 def zygote_of(supervised: Supervised) -> int:
-    return wait_until(lambda: named(supervised, "glidemq app zyg"), "there is a zygote")[-1]
+    return wait_until(lambda: named(supervised, "gmq app zygote"), "there is a zygote")[-1]
 
 
 def named(supervised: Supervised, name: str) -> list[int]:
@@ -78,7 +78,7 @@ def test_sighup_starts_a_fresh_zygote_and_retires_the_old(supervise: Supervise) 
     supervised.signal(signal.SIGHUP)
     supervised.wait_for_log("reloaded: ")
     wait_until(lambda: is_gone(zygote), "the old zygote is gone")
-    assert len(named(supervised, "glidemq app zyg")) == 1
+    assert len(named(supervised, "gmq app zygote")) == 1
     assert [len(supervised.journal(f"actor-0-{slot}", "ready")) for slot in (0, 1)] == [2, 2]
 
 
@@ -88,7 +88,7 @@ def test_reload_that_leaves_a_thread_keeps_the_old_processes_and_their_zygote(su
     supervised.write_app(leaves=["thread"])
     supervised.signal(signal.SIGHUP)
     assert "a running thread 'app-poller'" in supervised.wait_for_log("not reloaded")
-    wait_until(lambda: named(supervised, "glidemq app zyg") == [zygote], "only the old zygote is there")
+    wait_until(lambda: named(supervised, "gmq app zygote") == [zygote], "only the old zygote is there")
     supervised.order("actor-0-0", "die", "SIGKILL")
     supervised.wait_for("actor-0-0", "ready", count=2)
 
