@@ -1,0 +1,179 @@
+"""What the jobs of these tests do, as their data says: {"deeds": [[name, argument, …], …]}."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from glidemq.job import Job, SyncJob
+from tests.testkit.effects import gate_is_open, is_first
+
+GATE_POLL_S = 0.005
+_libc = ctypes.CDLL(None)
+
+
+class Catastrophe(BaseException):
+    """Not an Exception: nobody's handler expects it."""
+
+
+# -- what both kinds of processor can do ------------------------------------------------------------------
+
+
+def die(_job: Any, signal_name: str) -> None:
+    """As the OOM killer, or a bug in native code, would have it."""
+    os.kill(os.getpid(), signal.Signals[signal_name])
+
+
+def die_once(job: Any, signal_name: str) -> None:
+    if is_first(f"{job.queue_name}-{job.id}"):
+        die(job, signal_name)
+
+
+def read_nowhere(_job: Any) -> None:
+    """A real segmentation fault."""
+    ctypes.string_at(0)
+
+
+def end_process(_job: Any, status: int) -> None:
+    os._exit(status)
+
+
+def call_exit(_job: Any, status: Any) -> None:
+    sys.exit(status)
+
+
+def raise_base(_job: Any) -> None:
+    raise Catastrophe("not even an Exception")
+
+
+def fail(_job: Any, message: str) -> None:
+    raise RuntimeError(message)
+
+
+def recurse(job: Any) -> None:
+    recurse(job)
+
+
+def spin(_job: Any, seconds: float) -> None:
+    """Hold the processor and the GIL, bytecode by bytecode."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def native_sleep(_job: Any, seconds: float) -> None:
+    """A native call that goes on when a signal interrupts it: no handler of Python's runs before its end."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        _libc.usleep(min(int(left * 1e6), 900_000))
+
+
+def match_for_ever(_job: Any) -> None:
+    """A regular expression that backtracks for centuries, inside one C function that holds the GIL."""
+    re.match(r"(a+)+$", "a" * 60 + "b")
+
+
+def allocate(_job: Any, mebibytes: int) -> int:
+    return len(bytearray(mebibytes << 20))
+
+
+# -- those that wait -----------------------------------------------------------------------------------------
+
+
+def wait(_job: SyncJob, gate: str) -> None:
+    """Until the test opens the gate."""
+    while not gate_is_open(gate):
+        time.sleep(GATE_POLL_S)
+
+
+def wait_or_abort(job: SyncJob, gate: str) -> None:
+    while not gate_is_open(gate):
+        job.abort_signal.raise_if_aborted()
+        time.sleep(GATE_POLL_S)
+
+
+def ignore_interruptions(job: SyncJob, gate: str) -> None:
+    """Swallow whatever is raised in here, as an over-broad handler would."""
+    while not gate_is_open(gate):
+        try:
+            wait(job, gate)
+        except BaseException:
+            continue
+
+
+def sleep(_job: SyncJob, seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def log(job: SyncJob, line: str) -> None:
+    job.log(line)
+
+
+async def wait_async(_job: Job, gate: str) -> None:
+    while not gate_is_open(gate):
+        await asyncio.sleep(GATE_POLL_S)
+
+
+async def sleep_async(_job: Job, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+async def log_async(job: Job, line: str) -> None:
+    await job.log(line)
+
+
+async def ignore_cancellation(job: Job, gate: str) -> None:
+    while not gate_is_open(gate):
+        try:
+            await wait_async(job, gate)
+        except asyncio.CancelledError:
+            continue
+
+
+_COMMON: dict[str, Callable[..., Any]] = {
+    deed.__name__: deed
+    for deed in (
+        die, die_once, read_nowhere, end_process, call_exit, raise_base, fail, recurse, spin, native_sleep,
+        match_for_ever, allocate,
+    )
+}  # fmt: skip
+_SYNC = _COMMON | {deed.__name__: deed for deed in (wait, wait_or_abort, ignore_interruptions, sleep, log)}
+_ASYNC: dict[str, Callable[..., Awaitable[None]]] = {
+    "wait": wait_async,
+    "sleep": sleep_async,
+    "log": log_async,
+    "ignore_cancellation": ignore_cancellation,
+}
+
+
+def do_all(job: SyncJob[dict[str, Any], Any]) -> None:
+    for name, *arguments in job.data.get("deeds", ()):
+        _SYNC[name](job, *arguments)
+
+
+async def do_all_async(job: Job[dict[str, Any], Any]) -> None:
+    for name, *arguments in job.data.get("deeds", ()):
+        if name in _ASYNC:
+            await _ASYNC[name](job, *arguments)
+        else:
+            _COMMON[name](job, *arguments)
+
+
+def result_of(job: Any) -> Any:
+    """What the job's data asks for: by default, whose run this was."""
+    wanted = job.data.get("returns")
+    if wanted == "an object":
+        return object()
+    answer: dict[str, Any] = {"token": job.token.decode()}
+    if isinstance(wanted, int):
+        answer["padding"] = "x" * wanted
+    if job.data.get("echo"):
+        answer["echo"] = job.data["echo"]
+    return answer
