@@ -82,23 +82,29 @@ def test_without_a_fence_they_miss_each_other() -> None:
     pytest.skip("this machine reordered nothing (one core, or both busy): nothing can be shown here")
 
 
+def assert_none_missed(rare: Callable[[], None], frequent: Callable[[], None] | None) -> None:
+    """Race until both sides have run at the same time for a while: a busy machine may run one after the other."""
+    for _ in range(50):
+        missed, overlapping = race(rare, frequent)
+        assert missed == 0
+        if overlapping > ROUNDS // 100:
+            return
+    pytest.skip("the two processes never ran at the same time: nothing can be shown here")
+
+
 def test_full_fence_on_the_rare_side_alone_suffices() -> None:
     assert fence.register() is True, "this kernel has no membarrier: the fallback's test covers it"
-    missed, overlapping = race(fence.full_fence, None)
-    assert overlapping > ROUNDS // 100
-    assert missed == 0
+    assert_none_missed(fence.full_fence, None)
 
 
 def test_fallback_suffices_when_both_sides_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fence, "_membarrier", None)
+    with monkeypatch.context() as without_membarrier:
+        without_membarrier.setattr(fence, "_membarrier", None)
+        without_membarrier.setattr(fence, "_registered_pid", 0)
+        assert fence.register() is False
+        assert_none_missed(fence.full_fence, fence.light_fence)
     monkeypatch.setattr(fence, "_registered_pid", 0)
-    assert fence.register() is False
-    missed, overlapping = race(fence.full_fence, fence.light_fence)
-    monkeypatch.undo()
-    monkeypatch.setattr(fence, "_registered_pid", 0)
-    fence.register()
-    assert overlapping > ROUNDS // 100
-    assert missed == 0
+    assert fence.register() is True
 
 
 def test_fence_costs_microseconds() -> None:
