@@ -54,13 +54,19 @@ class RepeatingCaller:
         """Make one call; returns the undecoded reply or raises as `Connection.execute` says."""
         give_up_at = monotonic_s() + self._deadline_s
         unknown: GlideMQError | None = None
+        reason: GlideMQError | None = None
         library_attempts = 0
         wait_s = _FIRST_WAIT_S
         while True:
             epoch = self._loader.epoch(key)
-            failure = await self._attempt(function, key, arguments, give_up_at)
+            try:
+                failure = await self._attempt(function, key, arguments, give_up_at)
+            except UnsentError:
+                late = f"{function} of {key}: {self._place} does not answer; nothing was executed"
+                raise unknown or reason or ConnectionError(late) from None
             if isinstance(failure, bytes):
                 return failure
+            reason = failure.error
             if failure.verdict is Verdict.UNKNOWN:
                 unknown = failure.error
                 if not replayable:
@@ -75,9 +81,10 @@ class RepeatingCaller:
                 failure = missing_still
             if failure.verdict is Verdict.FINAL:
                 raise _or_unknown(failure.error, unknown)
-            if monotonic_s() + wait_s > give_up_at:
+            pause_s = wait_s * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+            if monotonic_s() + pause_s > give_up_at:
                 raise unknown or failure.error
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            await asyncio.sleep(pause_s)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             await self._endpoint.revive()
 
@@ -85,10 +92,7 @@ class RepeatingCaller:
         try:
             reply = await self._pipeline.submit(function, key, arguments, give_up_at)
         except UnsentError:
-            error = ConnectionError(
-                f"{function} of {key}: {self._place} does not answer; nothing was executed"
-            )
-            return Failure(Verdict.NOT_EXECUTED, error)
+            raise
         except Exception as error:
             return classify(error, action=f"{function} of {key}", place=self._place)
         if reply.startswith(_OUTDATED):
