@@ -116,10 +116,13 @@ class GatewaySide:
     def reset(self, generation: int) -> None:
         """Empty everything for the next generation of actor, after the harvest was accounted for.
 
+        Safe to repeat: a gateway that died between this and saying so on the status board is succeeded by one that
+        finds nothing to harvest and resets to the same generation again.
+
         Raises:
-            ValueError: the generation is not higher than the present one.
+            ValueError: the generation is lower than the present one.
         """
-        if generation <= self._parts.generation:
+        if generation < self._parts.generation:
             raise ValueError(f"generation {generation} does not follow {self._parts.generation}")
         self._parts.clear(generation)
         self.activations.resume()
