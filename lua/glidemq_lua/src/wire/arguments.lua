@@ -9,20 +9,29 @@ function Arguments.parse(packed)
   return args
 end
 
--- The first fault as text, or nil. `spec` maps a name to its Lua type; a leading "?" makes it optional.
-function Arguments.fault(args, spec)
+-- A table of member name -> Lua type, made ready for Arguments.fault; a leading "?" makes a member optional.
+function Arguments.checks(spec)
+  local checks = {}
   for name, wanted in pairs(spec) do
-    local value = args[name]
     local optional = string.sub(wanted, 1, 1) == "?"
-    if optional then
-      wanted = string.sub(wanted, 2)
-    end
-    if value == nil or (optional and value == false) then
-      if not optional then
-        return name .. " is missing"
+    checks[#checks + 1] = { name = name, wanted = optional and string.sub(wanted, 2) or wanted, optional = optional }
+  end
+  return checks
+end
+
+-- The first fault as text, or nil.
+function Arguments.fault(args, checks)
+  for index = 1, #checks do
+    local check = checks[index]
+    local value = args[check.name]
+    if type(value) ~= check.wanted then
+      if value == nil or value == false then
+        if not check.optional then
+          return check.name .. " is missing"
+        end
+      else
+        return check.name .. " must be a " .. check.wanted
       end
-    elseif type(value) ~= wanted then
-      return name .. " must be a " .. wanted
     end
   end
   return nil

@@ -4,9 +4,10 @@ local Library = {}
 Library.PREFIX = "gmq_"
 
 -- Registers `gmq_<stem>`. `handler(keys, args, now)` gets the queue's keys, the checked arguments and the time in
--- epoch ms, and returns a packed reply. `spec` is an Arguments.fault table. Flags: a command that lets a full
+-- epoch ms, and returns a packed reply. `spec` is an Arguments.checks table. Flags: a command that lets a full
 -- server drain is "allow-oom"; one that only reads is "no-writes".
 function Library.command(stem, flags, spec, handler)
+  local checks -- made at the first call: while a library loads, Lua's own functions are out of reach
   redis.register_function({
     function_name = Library.PREFIX .. stem,
     flags = flags,
@@ -15,10 +16,11 @@ function Library.command(stem, flags, spec, handler)
       if not args then
         return Replies.bad_argument("the argument is not a msgpack map")
       end
-      if args.v and args.v > LIBRARY_VERSION then
+      if type(args.v) == "number" and args.v > LIBRARY_VERSION then
         return Replies.pack("library_outdated", LIBRARY_VERSION)
       end
-      local fault = Arguments.fault(args, spec)
+      checks = checks or Arguments.checks(spec)
+      local fault = Arguments.fault(args, checks)
       if fault then
         return Replies.bad_argument(fault)
       end
