@@ -12,6 +12,9 @@ from glidemq_supervisor.cell_plan import CellPlan
 from glidemq_supervisor.forker import ChildSetup
 from glidemq_supervisor.process_slot import ProcessSlot, SlotAddress
 
+# Enough to give the jobs back; all together is to be gone within two seconds of the supervisor's death.
+_GATEWAY_OUTLIVES_SUPERVISOR_S = 1.8
+
 
 class Cell:
     """Owns: the arena, and through its slots the supervisor's words on the status board."""
@@ -66,7 +69,7 @@ class Cell:
             return ChildSetup(
                 name=slot.label,
                 keep=self.arena.needed_by_gateway(),
-                dies_with_parent=False,
+                outlives_parent_s=_GATEWAY_OUTLIVES_SUPERVISOR_S,
                 cpus=cores.for_gateway(),
             )
         return ChildSetup(

@@ -27,6 +27,9 @@ log = logging.getLogger("glidemq.supervisor")
 # ignored signal stays ignored in the programs that a job starts, which could then not be stopped by it.
 SHRUGGED_OFF = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
+# What the kernel sends to a gateway when its supervisor dies.
+ORPHANED = signal.SIGUSR2
+
 
 def shrug_off(_number: int, _frame: FrameType | None) -> None:
     """Handler of the signals that are the supervisor's business."""
@@ -38,7 +41,7 @@ class ChildSetup:
 
     name: str  # for `ps` and the log, e.g. "actor 0.3"
     keep: frozenset[int]  # recorded descriptors that it needs
-    dies_with_parent: bool = True  # False for the gateway, which first gives its jobs back
+    outlives_parent_s: float = 0.0  # more for the gateway, which first gives its jobs back
     cpus: frozenset[int] | None = None
     shrugs_off_signals: bool = True  # False for the probe, which may die of them
     import_path: str | None = None  # directory put first on sys.path, as for a script that lies there
@@ -72,7 +75,7 @@ class Forker:
 
     def _set_up(self, parent_pid: int, setup: ChildSetup) -> None:
         reset_signals(shrugs_off=setup.shrugs_off_signals)
-        become_child_of(parent_pid, dies_with_parent=setup.dies_with_parent)
+        become_child_of(parent_pid, outlives_it_s=setup.outlives_parent_s)
         os.setpgid(0, 0)
         self._descriptors.close_others(setup.keep)
         set_up_surroundings(setup)
@@ -106,9 +109,17 @@ def reset_signals(*, shrugs_off: bool) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
 
-def become_child_of(parent_pid: int, *, dies_with_parent: bool) -> None:
-    """Bind this process's life to its parent's, or leave at once if the parent is gone already."""
-    if dies_with_parent:
+def become_child_of(parent_pid: int, *, outlives_it_s: float = 0.0) -> None:
+    """Bind this process's life to its parent's, or leave at once if the parent is gone already.
+
+    A process that outlives its parent for a while is given that time by the kernel: it notices for itself and
+    ends sooner, and if it hangs then, SIGALRM ends it.
+    """
+    if outlives_it_s > 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(ORPHANED, lambda *_: signal.setitimer(signal.ITIMER_REAL, outlives_it_s))
+        kernel.set_parent_death_signal(ORPHANED)
+    else:
         kernel.set_parent_death_signal(signal.SIGKILL)
     if os.getppid() != parent_pid:  # it died before the request took effect
         os._exit(EXIT_FAILED)

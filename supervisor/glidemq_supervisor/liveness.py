@@ -14,13 +14,14 @@ from glidemq_supervisor.process_slot import ProcessSlot
 class LivenessLimits:
     """How long a process may go without a sign of life."""
 
-    start_s: float = 60.0  # from the fork to READY: importing the app, connecting
+    start_s: float = 60.0  # an actor from its fork to READY: importing the app
+    gateway_start_s: float = 65.0  # a gateway between two beats of its start, which it bounds itself
     gateway_s: float = 10.0  # leases last three times as long
     actor_s: float = 30.0  # an event loop that a coroutine blocks
 
     @classmethod
     def from_beat(cls, beat_s: float, start_s: float) -> LivenessLimits:
-        return cls(start_s=start_s, gateway_s=20 * beat_s, actor_s=60 * beat_s)
+        return cls(start_s=start_s, gateway_start_s=start_s + 5.0, gateway_s=20 * beat_s, actor_s=60 * beat_s)
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ class Liveness:
 
     def _limit_s(self, slot: ProcessSlot, *, starting: bool) -> float:
         if starting:
-            return self._limits.start_s
+            return self._limits.gateway_start_s if slot.address.is_gateway else self._limits.start_s
         return self._limits.gateway_s if slot.address.is_gateway else self._limits.actor_s
 
 

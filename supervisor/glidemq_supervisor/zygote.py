@@ -128,7 +128,7 @@ class Zygote:
             if time.monotonic() > deadline:  # the supervisor died in between: PID 1 has adopted this process
                 os._exit(EXIT_FAILED)
             time.sleep(0.0002)
-        become_child_of(self._supervisor_pid, dies_with_parent=True)
+        become_child_of(self._supervisor_pid)
         os.setpgid(0, 0)
         set_up_surroundings(setup)
 

@@ -262,7 +262,7 @@ class StandInGateway:
         self.say(ProcessState.READY)
         while self.page.control is not Control.STOP or not self.obeying:
             select.select([spec.memory.gateway_bell], [], [], POLL_MS / 1000)
-            if os.getppid() != spec.supervisor_pid:
+            if os.getppid() != spec.supervisor_pid and not self.hanging:
                 self.end_as_orphan()
                 return EXIT_OK
             if not self.hanging:

@@ -164,3 +164,14 @@ def test_sigkill_of_the_supervisor_leaves_no_process_within_two_seconds(supervis
     supervised.wait()
     wait_until(lambda: supervised.tree() == [], "all processes are gone", timeout_s=2.0)
     assert supervised.journal("gateway-0", "orphaned")
+
+
+def test_gateway_that_hangs_when_its_supervisor_is_killed_is_ended_by_the_kernel(
+    supervise: Supervise,
+) -> None:
+    supervised = supervise(procs=1, beat=1.0).started()
+    supervised.order("gateway-0", "hang")
+    supervised.signal(signal.SIGKILL)
+    supervised.wait()
+    wait_until(lambda: supervised.tree() == [], "all processes are gone", timeout_s=2.2)
+    assert not supervised.journal("gateway-0", "orphaned")
