@@ -24,6 +24,7 @@ function Intake.open(settlement, args, slots, ahead)
     max_bytes = args.max_bytes,
     slots = slots,
     places = math.min(slots + ahead, MOST),
+    limited = false, -- a limit leaves fewer places than the caller has slots
     constrained = 0,
     bytes = 0,
     activations = {},
@@ -35,7 +36,7 @@ function Intake.open(settlement, args, slots, ahead)
 end
 
 function Intake:wants()
-  if self.bytes >= self.max_bytes then
+  if #self.activations > 0 and self.bytes >= self.max_bytes then
     return 0
   end
   return self.places - #self.activations
