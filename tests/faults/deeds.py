@@ -57,6 +57,11 @@ def fail(_job: Any, message: str) -> None:
     raise RuntimeError(message)
 
 
+def fail_once(job: Any, message: str) -> None:
+    if is_first(f"failure-{job.queue_name}-{job.id}"):
+        fail(job, message)
+
+
 def recurse(job: Any) -> None:
     recurse(job)
 
@@ -140,7 +145,7 @@ async def ignore_cancellation(job: Job, gate: str) -> None:
 _COMMON: dict[str, Callable[..., Any]] = {
     deed.__name__: deed
     for deed in (
-        die, die_once, read_nowhere, end_process, call_exit, raise_base, fail, recurse, spin, native_sleep,
+        die, die_once, read_nowhere, end_process, call_exit, raise_base, fail, fail_once, recurse, spin, native_sleep,
         match_for_ever, allocate,
     )
 }  # fmt: skip

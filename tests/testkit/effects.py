@@ -90,6 +90,7 @@ class History:
         with file.open("rb") as stream:
             stream.seek(self._read_bytes.get(file, 0))
             new = stream.read()
+        new = new[: new.rfind(b"\n") + 1]  # a record may be seen half written
         self._read_bytes[file] = self._read_bytes.get(file, 0) + len(new)
         for line in new.splitlines():
             record = json.loads(line)

@@ -128,6 +128,13 @@ class ActorChannel:
             return 1 - len(self.leases)
         return self.concurrency[queue] - self.load[queue]
 
+    @property
+    def has_backlog(self) -> bool:
+        """True when a job in this actor's hands waits for another one to end."""
+        if self.is_sync:
+            return len(self.leases) > 1
+        return any(self.load[queue] > jobs for queue, jobs in self.concurrency.items())
+
     def try_push(self, lease: Lease) -> bool:
         """Put the lease into the activation ring; False when the ring is full."""
         header = identity_of(lease)

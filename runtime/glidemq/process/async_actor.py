@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 
 import uvloop
 
@@ -22,11 +23,22 @@ RECORDS_PER_READ = 64
 FULL_RING_RETRY_S = 0.002
 
 
+class _Lane:
+    """One queue's jobs in this process: at most `concurrency` run, those fetched ahead wait their turn."""
+
+    __slots__ = ("execution", "free", "waiting")
+
+    def __init__(self, execution: AsyncExecution, concurrency: int) -> None:
+        self.execution = execution
+        self.free = concurrency
+        self.waiting: deque[tuple[TakenActivation, JobIdentity]] = deque()
+
+
 class AsyncActor:
     """The loop of an async actor process.
 
     Owns: the tasks of the running jobs, and their slots in the ledger. Stops when: it is told to drain or stop, and
-    nothing runs and its activation ring is empty.
+    nothing runs or waits in its hands and its activation ring is empty.
     """
 
     def __init__(self, context: ActorContext) -> None:
@@ -35,13 +47,16 @@ class AsyncActor:
         self._side = context.side
         self._loop = asyncio.get_running_loop()
         self._connection = RingConnection(context, self._wake_soon)
-        self._executions = {
-            name.encode(): AsyncExecution(
-                processor,
-                name,
-                context.queue_key(name),
-                self._connection,
-                kill_grace_s=context.spec.config.kill_grace,
+        self._lanes = {
+            name.encode(): _Lane(
+                AsyncExecution(
+                    processor,
+                    name,
+                    context.queue_key(name),
+                    self._connection,
+                    kill_grace_s=context.spec.config.kill_grace,
+                ),
+                processor.concurrency,
             )
             for name, processor in context.processors.items()
         }
@@ -103,30 +118,42 @@ class AsyncActor:
         side = self._side
         while taken := side.take_activations(RECORDS_PER_READ):
             for activation in taken:
-                record = activation.record
-                identity = JobIdentity.unpack(record.header)
-                execution = self._executions.get(identity.queue)
-                # Without one the gateway goes by another version of the app: it will not send such jobs again.
-                if side.start(activation) or execution is None:
-                    self._report(RecordKind.SKIPPED, record.seq, b"", b"")
-                    side.finish(activation)
-                    continue
-                task = self._loop.create_task(self._process(activation, identity, execution))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                identity = JobIdentity.unpack(activation.record.header)
+                lane = self._lanes.get(identity.queue)
+                if lane is None:
+                    # The gateway goes by another version of the app: it will not send such jobs again.
+                    side.start(activation)
+                    self._skip(activation)
+                else:
+                    lane.waiting.append((activation, identity))
+                    self._start_waiting(lane)
 
-    # -- running --------------------------------------------------------------------------------------------
+    def _start_waiting(self, lane: _Lane) -> None:
+        """Start what there is room for; what waits is merely taken, so that the gateway can still take it back."""
+        while lane.free and lane.waiting:
+            activation, identity = lane.waiting.popleft()
+            if self._side.start(activation):
+                self._skip(activation)
+                continue
+            lane.free -= 1
+            task = self._loop.create_task(self._process(activation, identity, lane))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _process(
-        self, activation: TakenActivation, identity: JobIdentity, execution: AsyncExecution
-    ) -> None:
+    def _skip(self, activation: TakenActivation) -> None:
+        self._report(RecordKind.SKIPPED, activation.record.seq, b"", b"")
+        self._side.finish(activation)
+
+    # -- running -----------------------------------------------------------------------------------------------------------
+
+    async def _process(self, activation: TakenActivation, identity: JobIdentity, lane: _Lane) -> None:
         record = activation.record
         flag = self._flags[record.seq] = LoopAbortFlag()
         started_ns = monotonic_ns()
         status = self._slot
         status.current_seq = record.seq
         status.job_started_ns = started_ns
-        outcome = await execution.run(record.body, flag, urgent=identity.flags != 0)
+        outcome = await lane.execution.run(record.body, flag, urgent=identity.flags != 0)
         service_ns = monotonic_ns() - started_ns
         kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
         self._report(kind, record.seq, outcome_header(service_ns, identity.queue), outcome.row)
@@ -139,6 +166,8 @@ class AsyncActor:
             status.jobs_failed = self._failed
         if len(self._flags) == 0:
             status.current_seq = 0
+        lane.free += 1
+        self._start_waiting(lane)
 
     def _report(self, kind: RecordKind, seq: int, header: bytes, body: bytes) -> None:
         outbound = self._side.outbound

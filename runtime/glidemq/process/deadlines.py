@@ -10,6 +10,7 @@ from glidemq.pipeline.lease import Lease
 from glidemq.process.actor_channel import ActorChannel
 from glidemq.process.sync_actor import SOFT_TIMEOUT_SIGNAL
 from glidemq.rings.cancel_board import CancelReason
+from glidemq.rings.ledger import LedgerState
 from glidemq.shared_memory.status_slot import KillReason
 
 log = logging.getLogger("glidemq.gateway")
@@ -44,7 +45,7 @@ class Deadlines:
                 return
             started_ns = channel.slot.job_started_ns
         overrun_ns = now_ns - started_ns - lease.timeout_ms * 1_000_000
-        if overrun_ns < 0:
+        if overrun_ns < 0 or not self._has_started(channel, lease):
             return
         if lease.seq not in channel.timed_out:
             channel.timed_out.add(lease.seq)
@@ -65,3 +66,8 @@ class Deadlines:
                 channel.slot.pid,
             )
             channel.kill(KillReason.JOB_TIMEOUT)
+
+    @staticmethod
+    def _has_started(channel: ActorChannel, lease: Lease) -> bool:
+        """False for what an async actor has taken and cannot start yet; asked only once the time seems to be up."""
+        return channel.is_sync or channel.side.ledger.states().get(lease.seq) is LedgerState.STARTED

@@ -262,7 +262,7 @@ class RingLink:
         """Take back what waited in a ring for longer than `max_ring_wait` (feasibility 21)."""
         overdue_ns = monotonic_ns() - self._max_ring_wait_ns
         for channel in self.channels:
-            if channel.is_sync and len(channel.leases) > 1:
+            if channel.has_backlog:
                 self._take_back(channel, overdue_ns)
 
     def take_back_unstarted(self, channel: ActorChannel) -> None:
