@@ -144,7 +144,7 @@ class AsyncActor:
         self._report(RecordKind.SKIPPED, activation.record.seq, b"", b"")
         self._side.finish(activation)
 
-    # -- running -----------------------------------------------------------------------------------------------------------
+    # -- running ------------------------------------------------------------------------------------------------------
 
     async def _process(self, activation: TakenActivation, identity: JobIdentity, lane: _Lane) -> None:
         record = activation.record
