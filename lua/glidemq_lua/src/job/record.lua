@@ -46,6 +46,13 @@ local function is_json_object(text)
   return ok and type(decoded) == "table"
 end
 
+local function number_fault(values, field)
+  if values[field] and not tonumber(values[field]) then
+    return "field " .. FIELDS[field] .. " is not a number"
+  end
+  return nil
+end
+
 -- Why nobody can run this job, or nil.
 function Record.fault(values, id)
   if not values[ID] then
@@ -57,12 +64,7 @@ function Record.fault(values, id)
   elseif values[OPTS] and not is_json_object(values[OPTS]) then
     return "field opts is not a JSON object"
   end
-  for _, field in ipairs({ TIMESTAMP, ATTEMPTS_MADE, PRIORITY }) do
-    if values[field] and not tonumber(values[field]) then
-      return "field " .. FIELDS[field] .. " is not a number"
-    end
-  end
-  return nil
+  return number_fault(values, TIMESTAMP) or number_fault(values, ATTEMPTS_MADE) or number_fault(values, PRIORITY)
 end
 
 -- `expireAt` has passed; a missing or zero one never does.
