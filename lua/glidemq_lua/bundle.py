@@ -14,6 +14,7 @@ LIBRARY_VERSION = 1
 # A structure file is one table, a local of the library, seen by the files after it: dependencies come first.
 STRUCTURES = (
     "wire/keys",
+    "wire/json_text",
     "wire/arguments",
     "wire/replies",
     "wire/clock",
@@ -28,6 +29,7 @@ STRUCTURES = (
     "queue/ready",
     "queue/active",
     "queue/limits",
+    "queue/schedulers",
     "queue/settlement",
     "queue/giving_back",
     "job/ending",
@@ -36,6 +38,9 @@ STRUCTURES = (
     "queue/delayed",
     "queue/promotion",
     "queue/adding",
+    "queue/scheduler_index",
+    "queue/scheduler_runs",
+    "queue/firing",
     "queue/intake",
     "flow/dependencies",
     "job/view",

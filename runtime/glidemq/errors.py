@@ -70,6 +70,10 @@ class QueueFullError(GlideMQError):
     """The queue's `max_waiting` is reached, or the server is out of memory: nothing was added."""
 
 
+class SchedulerBusyError(GlideMQError):
+    """Somebody else has held the queue's scheduler lock for seconds; nothing was changed, try again."""
+
+
 class ClosedError(GlideMQError):
     """The object was used after `close()`."""
 

@@ -12,6 +12,7 @@ from glidemq.commands.command import pack, unpack
 from glidemq_lua import library_source
 from tests.lua.driven_queue import DrivenQueue
 from tests.lua.raw_queue import RawQueue
+from tests.lua.schedules import Schedules
 from tests.testkit.server import ValkeyServer
 
 PREFIX = "glide"
@@ -50,6 +51,12 @@ def queue(raw: valkey.Valkey, queue_name: str) -> RawQueue:
 def driven(raw: valkey.Valkey, queue_name: str, call: Call) -> DrivenQueue:
     """The test's own queue, driven through the library at a time that the test sets."""
     return DrivenQueue(raw, queue_name, call)
+
+
+@pytest.fixture
+def schedules(driven: DrivenQueue) -> Schedules:
+    """The schedulers of `driven`."""
+    return Schedules(driven)
 
 
 @pytest.fixture

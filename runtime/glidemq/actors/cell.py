@@ -13,6 +13,7 @@ from glidemq.actors.heartbeat import Heartbeat
 from glidemq.actors.observer import CellObserver
 from glidemq.actors.promoter import Promoter
 from glidemq.actors.registration import Registration
+from glidemq.actors.scheduler import Scheduler
 from glidemq.actors.stall_recovery import StallRecovery
 from glidemq.clock import monotonic_ns
 from glidemq.connection.command_connection import CommandConnection
@@ -109,6 +110,11 @@ class Cell:
             link=link,
             promotion_interval_s=settings.promotion_interval,
         )
+        self._scheduler = Scheduler(
+            connection=commands,
+            queues=lambda: [pump.keys for pump in self._pumps.values()],
+            interval_s=settings.promotion_interval,
+        )
         self.reader = Reader(
             consumer=settings.consumer,
             connection=reader,
@@ -128,7 +134,12 @@ class Cell:
             drained=self._queue_drained,
         )
         self._reader_actor = _ReaderActor(self.reader)
-        self._fetching: tuple[Actor, ...] = (self._reader_actor, self._promoter, self._stall_recovery)
+        self._fetching: tuple[Actor, ...] = (
+            self._reader_actor,
+            self._promoter,
+            self._scheduler,
+            self._stall_recovery,
+        )
         self._keeping: tuple[Actor, ...] = (self.heartbeat, self._registration)
         self._started = False
         self._turn = 0

@@ -5,18 +5,26 @@ from glidemq.options.durations import Duration, duration_ms
 from glidemq.options.job_options import NO_OPTIONS, JobOptions, WireOptions, from_wire, to_wire
 from glidemq.options.names import check_job_id, check_job_name, check_prefix, check_queue_name
 from glidemq.options.retention import Retention
+from glidemq.options.schedule import Instant, JobTemplate, Schedule, check_scheduler_name
+from glidemq.options.scheduler_entry import RepeatableJob, SchedulerEntry
 
 __all__ = [
     "NO_OPTIONS",
     "Backoff",
     "Duration",
+    "Instant",
     "JobOptions",
+    "JobTemplate",
+    "RepeatableJob",
     "Retention",
+    "Schedule",
+    "SchedulerEntry",
     "WireOptions",
     "check_job_id",
     "check_job_name",
     "check_prefix",
     "check_queue_name",
+    "check_scheduler_name",
     "duration_ms",
     "from_wire",
     "to_wire",

@@ -1,7 +1,7 @@
 -- remove: delete a job in any state, with everything that belongs to it.
 -- Moves:  any -> (gone); whoever runs it learns so from the code "gone" of its outcome
 -- Keys:   job and its satellites, stream, priority, lifo, list-active, scheduled, completed, failed, suspended,
---         groupq, x-py:active:*, events
+--         groupq, x-py:active:*, schedulers, events
 -- Args:   id, resume (from the last reply; absent at first)
 -- Reply:  {"ok", resume or false} | {"missing"}
 --         A resume means: the job is gone, but its stream entry was not found among the likeliest; call
@@ -50,7 +50,7 @@ local function withdraw(keys, id, job)
   return {}, false
 end
 
-Library.command("remove", { "allow-oom" }, SPEC, function(keys, args)
+Library.command("remove", { "allow-oom" }, SPEC, function(keys, args, now)
   local id = args.id
   local ranges, from_list
   if args.resume then
@@ -65,6 +65,9 @@ Library.command("remove", { "allow-oom" }, SPEC, function(keys, args)
       return Replies.pack("missing")
     end
     ranges, from_list = withdraw(keys, id, job)
+    if not Schedulers.has_ended(job[STATE]) then
+      Schedulers.ended(keys, { id }, now)
+    end
     Retention.unlink(keys, { id })
     Events.emit(keys, "removed", id)
   end

@@ -18,6 +18,7 @@ function Settlement.open(keys, now, args)
     metrics = args.metrics ~= false,
     acknowledged = {},
     left = {},
+    ended = {},
     completed = finished_set(),
     failed = finished_set(),
   }, Settlement)
@@ -57,10 +58,12 @@ local function add(set, id, now, duration_ms, policy)
 end
 
 function Settlement:complete(id, duration_ms, policy)
+  self.ended[#self.ended + 1] = id
   add(self.completed, id, self.now, duration_ms, policy)
 end
 
 function Settlement:fail(id, duration_ms, policy)
+  self.ended[#self.ended + 1] = id
   add(self.failed, id, self.now, duration_ms, policy)
 end
 
@@ -87,8 +90,10 @@ function Settlement:close()
   for cell, ids in pairs(self.left) do
     Active.leave(keys, cell, ids)
   end
+  -- Every end of a job comes by here, and retention has not removed its hash yet.
+  Schedulers.ended(keys, self.ended, self.now)
   send(self, self.completed, keys.completed, keys.metrics_completed)
   send(self, self.failed, keys.failed, keys.metrics_failed)
-  self.acknowledged, self.left = {}, {}
+  self.acknowledged, self.left, self.ended = {}, {}, {}
   self.completed, self.failed = finished_set(), finished_set()
 end

@@ -21,6 +21,7 @@ local SUFFIX = {
   ordering = ":ordering",
   dedup = ":dedup",
   schedulers = ":schedulers",
+  scheduler_lock = ":schedulers:lock:__tick__", -- string with a TTL: whoever changes schedulers in several calls
   rate = ":rate",
   -- Prefixes: append an id.
   job = ":job:",
@@ -36,6 +37,9 @@ local SUFFIX = {
   bell = ":x-py:bell", -- stream: wakes a blocked reader when a list or an earlier due time was written
   cells = ":x-py:cells", -- zset, all scores 0: the cells that may have a key below
   active_of = ":x-py:active:", -- + cell; zset by lastActive: the list-sourced active jobs of a cell
+  scheduler_looks = ":x-py:schedulers", -- zset: when to look at each scheduler next, ms
+  scheduler_runs = ":x-py:scheduler-runs", -- hash: the unfinished run of each scheduler that waits for one
+  scheduler_scan = ":x-py:scheduler-scan", -- string with a TTL: how far the schedulers of others were looked for
   workers = ":x-py:workers", -- zset by expiry ms: the consumers of this library that are alive
   add_reply = ":x-py:add:", -- + call id; string with a TTL: the remembered reply of an add
 }
