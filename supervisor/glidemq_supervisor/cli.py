@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -14,6 +15,8 @@ from glidemq.process_spec import EXIT_OK, EXIT_USAGE
 from glidemq_supervisor import logging_setup
 from glidemq_supervisor.check import run_check
 from glidemq_supervisor.supervisor import Supervisor
+
+EXIT_INTERRUPTED = 128 + signal.SIGINT  # what shells expect
 
 _DESCRIPTION = """\
 Runs the processors of an app in one process per core, and keeps them running.
@@ -49,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"glidemq-supervisor: {logging_setup.redact(line)}", file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
+    except KeyboardInterrupt:  # only outside of the supervisor's own handlers
+        return EXIT_INTERRUPTED
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from glidemq.config import RuntimeConfig
@@ -11,15 +10,13 @@ from glidemq_supervisor.descriptors import DescriptorLedger
 if TYPE_CHECKING:
     from glidemq.embedded import EmbeddedServer
 
-log = logging.getLogger("glidemq.supervisor")
-
 
 class EmbeddedHolder:
     """Keeps the embedded server running from before the first gateway until after the last.
 
     Without it the server would stop whenever the one gateway that holds it is replaced. Does nothing when a
-    real server is configured. Owns: a hold. Stops when: released, or the supervisor dies, which releases it
-    too.
+    real server is configured. Owns: a hold. Stops when: released, or the supervisor dies, which
+    releases it too.
     """
 
     def __init__(self, config: RuntimeConfig, descriptors: DescriptorLedger) -> None:
@@ -43,18 +40,16 @@ class EmbeddedHolder:
         """While true, poll often and fork nothing: a child would inherit the connection that asks."""
         return self._asking
 
-    def ask_again(self) -> None:
-        """A gateway has lost the server: find out, and start another one if it is gone."""
-        if self._server is not None:
-            self._asking = True
-
     def poll(self) -> None:
-        """Move on without waiting. Raises ProcessError when the server does not start."""
-        if self._server is not None and self._asking and self._server.poll():
+        """Move on without waiting. Raises ProcessError when the server does not start.
+
+        One that dies later is started again by the gateway, which notices first.
+        """
+        if self._asking and self._server is not None and self._server.poll():
             self._asking = False
-            log.debug("the embedded server in %s answers", self._directory)
 
     def release(self) -> None:
+        """Let go; the server stops unless somebody else holds it."""
         server, self._server = self._server, None
         if server is not None:
             self._descriptors.forget(*server.fds())

@@ -33,8 +33,12 @@ class ExitJudge:
         self._limits = limits
         self._policies: dict[ProcessSlot, RestartPolicy] = {}
 
-    def judge(self, slot: ProcessSlot, exit_: ChildExit, now: float) -> Fatal | None:
-        """Record the death on the slot and log it; returns the reason to end, if it is one."""
+    def judge(self, slot: ProcessSlot, exit_: ChildExit, now: float, *, others_serve: bool) -> Fatal | None:
+        """Record the death on the slot and log it; returns the reason to end, if it is one.
+
+        With `others_serve`, processes of the app's previous version are at work while the new one does not
+        come up: then there is something to lose by ending, and restarts go on.
+        """
         phase, page = slot.phase, slot.page
         death = self._classify(slot, exit_)
         lifetime_s = now - slot.forked_at
@@ -51,7 +55,7 @@ class ExitJudge:
         policy = self._policies.setdefault(slot, RestartPolicy(self._limits))
         verdict = policy.died(death, now, lifetime_s=lifetime_s, made_progress=progress)
         slot.due = now + verdict.delay_s
-        if verdict.give_up:
+        if verdict.give_up and not others_serve:
             limits = self._limits
             return Fatal(
                 EXIT_FAILED,

@@ -117,7 +117,11 @@ def become_child_of(parent_pid: int, *, outlives_it_s: float = 0.0) -> None:
     """
     if outlives_it_s > 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.signal(ORPHANED, lambda *_: signal.setitimer(signal.ITIMER_REAL, outlives_it_s))
+
+        def start_the_clock(_number: int, _frame: FrameType | None) -> None:
+            signal.setitimer(signal.ITIMER_REAL, outlives_it_s)
+
+        signal.signal(ORPHANED, start_the_clock)
         kernel.set_parent_death_signal(ORPHANED)
     else:
         kernel.set_parent_death_signal(signal.SIGKILL)

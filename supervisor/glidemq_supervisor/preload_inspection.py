@@ -81,21 +81,15 @@ def _sockets_of_loops() -> frozenset[int]:
 def _clients() -> list[str]:
     if not any(package in sys.modules for package in _GLIDE_PACKAGES):
         return []
-    return sorted(
-        {
-            _type_name(candidate)
-            for candidate in gc.get_objects()
-            if _package_of(type(candidate)) in _GLIDE_PACKAGES
-            and type(candidate).__name__.endswith("Client")
-            and not getattr(candidate, "_is_closed", False)
-        }
-    )
-
-
-def _package_of(kind: type) -> str:
-    # Classes may define `__module__` as anything, such as a property of their instances.
-    module: Any = kind.__module__
-    return module.partition(".")[0] if isinstance(module, str) else ""
+    found: set[str] = set()
+    everything: list[object] = gc.get_objects()
+    for candidate in everything:
+        kind = type(candidate)
+        # str: classes may define `__module__` as anything, such as a property of their instances.
+        if str(kind.__module__).partition(".")[0] in _GLIDE_PACKAGES:
+            is_client = kind.__name__.endswith("Client") and not getattr(candidate, "_is_closed", False)
+            found |= {_type_name(candidate)} if is_client else set()
+    return sorted(found)
 
 
 def _type_name(value: Any) -> str:

@@ -196,6 +196,10 @@ class Supervisor:
         for cell in self._cells:
             yield from cell.slots
 
+    def _actors(self) -> Iterator[ProcessSlot]:
+        for cell in self._cells:
+            yield from cell.actors
+
     def _pids(self, now: float) -> list[int]:
         """All children that we know of, those included that the zygote has forked by now."""
         self._preloaded.receive(now)
@@ -206,7 +210,8 @@ class Supervisor:
             return
         slot = next(slot for slot in self._slots() if slot.pid == exit_.pid)
         self._liveness.forget(slot)
-        fatal = self._judge.judge(slot, exit_, now)
+        others_serve = any(other.ready and other.app_epoch < slot.app_epoch for other in self._actors())
+        fatal = self._judge.judge(slot, exit_, now, others_serve=others_serve)
         if self._shutdown is None:
             if fatal is not None:
                 self._give_up(fatal, now)
@@ -256,7 +261,7 @@ class Supervisor:
                 return "the app was reloaded"
             return self._recycling.why_due(slot, now)
 
-        self._roller.step((slot for cell in self._cells for slot in cell.actors), why, now)
+        self._roller.step(self._actors(), why, now)
 
     def _announce(self) -> None:
         """Say once, at the start and after each reload, that everything wanted is up."""

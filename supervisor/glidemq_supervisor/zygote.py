@@ -87,6 +87,8 @@ class Zygote:
     def _serve(self) -> int:
         while True:
             message, descriptors, _, _ = socket.recv_fds(self._requests, MAX_MESSAGE_BYTES, MAX_DESCRIPTORS)
+            for descriptor in descriptors:  # Python 3.11 drops the flag that would ask for this
+                os.set_inheritable(descriptor, False)
             if not message:
                 return EXIT_OK
             parent = os.fork()

@@ -63,6 +63,18 @@ def test_child_is_set_up_before_its_own_code_runs(supervise: Supervise) -> None:
     assert str(Path(f"/proc/{looked.pid}/fd/0").readlink()) == "/dev/null"
 
 
+@pytest.mark.parametrize("preload", [False, True])
+def test_programs_that_a_job_starts_inherit_no_descriptor(supervise: Supervise, preload: bool) -> None:
+    supervised = supervise(procs=1, preload=preload).started()
+    for pid in (supervised.pid_of("actor-0-0"), supervised.pid_of("gateway-0")):
+        for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+            flags = int(entry.read_text().split("flags:")[1].split()[0], 8)
+            assert int(entry.name) <= 2 or flags & os.O_CLOEXEC, (
+                entry,
+                Path(f"/proc/{pid}/fd/{entry.name}").readlink(),
+            )
+
+
 def test_children_block_no_signals(supervise: Supervise) -> None:
     supervised = supervise(procs=1, preload=True).started()
     for pid in supervised.tree():

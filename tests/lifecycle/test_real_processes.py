@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,6 @@ def work(job):
         pass
     return job.data["s"]
 """
-MARK = "GLIDEMQ_TEST_TREE"
 
 
 class Runtime:
@@ -110,6 +110,9 @@ class Runtime:
             return Counter()
         return Counter(line.split()[0] for line in lines)
 
+    def has_run(self, jobs: int) -> bool:
+        return len(self.runs()) > jobs
+
     def clean_up(self) -> None:
         if self.process is not None:
             self.process.kill()
@@ -156,7 +159,7 @@ async def test_reload_and_scaling_under_load_run_every_job_exactly_once(runtime:
         for share, number in enumerate(
             (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP), start=1
         ):
-            await until(lambda share=share: len(runtime.runs()) > 150 * share, "a share of the jobs has run")
+            await until(partial(runtime.has_run, 150 * share), "a share of the jobs has run")
             runtime.signal(number)
         await until_all_completed(queue, 800)
     assert set(runtime.runs()) == ids
@@ -234,14 +237,15 @@ def test_cell_has_two_connections_at_any_number_of_actors(
         runtime.start("--procs", procs)
 
         def names() -> list[str]:
-            return sorted(row["name"] for row in client.client_list() if row["name"].startswith("glidemq"))
+            rows: Any = client.client_list()
+            return sorted(row["name"] for row in rows if row["name"].startswith("glidemq"))
 
         wait_until(lambda: len(names()) == 2, "two connections")
         runtime.signal(signal.SIGTTIN)
         wait_until(lambda: len(runtime.tree("gmq actor")) == int(procs) + 1, "one more actor")
         assert names() == ["glidemq-gateway", "glidemq-reader"]
     finally:
-        client.close()
+        client.connection_pool.disconnect()
         runtime.clean_up()
 
 
@@ -286,6 +290,25 @@ def test_embedded_server_lives_and_dies_with_its_supervisor(tmp_path: Path, numb
         runtime.signal(number)
         assert runtime.wait() == (0 if number is signal.SIGTERM else -signal.SIGKILL)
         wait_until(lambda: runtime.tree() == [], "nothing is left", timeout_s=3.0)
+    finally:
+        runtime.clean_up()
+
+
+async def test_embedded_server_that_is_killed_comes_back_with_its_data(tmp_path: Path) -> None:
+    runtime = Runtime(tmp_path, f"embedded://{tmp_path}/data", "q")
+    try:
+        runtime.start()
+        async with Queue[Any, Any]("q", connection=runtime.url) as queue:
+            await add(queue, 20, 0.0)
+            await until_all_completed(queue, 20)
+            await asyncio.sleep(1.1)  # the append-only file reaches the disk every second
+            (server,) = runtime.tree("valkey-server")
+            os.kill(server, signal.SIGKILL)
+            await until(lambda: runtime.tree("valkey-server") not in ([], [server]), "another server")
+            await add(queue, 20, 0.0)
+            await until_all_completed(queue, 40)
+        runtime.signal(signal.SIGTERM)
+        assert runtime.wait() == 0
     finally:
         runtime.clean_up()
 

@@ -96,6 +96,21 @@ def test_new_kind_of_processor_is_refused_because_its_memory_is_not_there(superv
     assert len(actor_starts(supervised)) == 1
 
 
+def test_app_that_imports_but_does_not_come_up_never_takes_the_old_processes_with_it(
+    supervise: Supervise,
+) -> None:
+    supervised = supervise(procs=2, restart_intensity=1, restart_backoff=0.01).started()
+    old = supervised.pid_of("actor-0-1")
+    supervised.prepare("actor-0-0-always", "exit", 9)
+    supervised.signal(signal.SIGHUP)
+    supervised.wait_for("actor-0-0", "started", count=6)  # far beyond the intensity
+    assert supervised.pid_of("actor-0-1") == old
+    (supervised.directory / "orders" / "actor-0-0-always").unlink()
+    supervised.signal(signal.SIGHUP)
+    supervised.wait_for_log("reloaded: ")
+    assert supervised.pid_of("actor-0-1") != old
+
+
 def test_sighup_during_a_reload_reloads_once_more(supervise: Supervise) -> None:
     supervised = supervise(procs=1).started()
     supervised.order("actor-0-0", "begin", 7)
