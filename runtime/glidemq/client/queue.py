@@ -24,6 +24,7 @@ from glidemq.commands.remove import RemoveCommand
 from glidemq.commands.resume import ResumeCommand
 from glidemq.config import ConnectionOptions, resolve_connection
 from glidemq.connection import CommandConnection, Connection
+from glidemq.connection.ambient import provided_connection
 from glidemq.errors import ClosedError, SerializationError, ValidationError
 from glidemq.job import Job
 from glidemq.job.record import In, Out
@@ -63,7 +64,8 @@ class Queue(Generic[In, Out]):
     `async with` closes it.
 
     name: at most 256 characters, no curly braces or colons.
-    connection: a URL, `ConnectionOptions`, or None for `GLIDEMQ_URL` and else the embedded server.
+    connection: a URL, `ConnectionOptions`, or None for `GLIDEMQ_URL` and else the embedded server. Inside a processor
+        that a supervisor runs, None is the gateway's connection, and the queue costs none of its own.
     client: an open connection to borrow (`SharedClient`) instead; the queue never closes it.
     prefix: what all keys start with.
     serializer: turns data and results into text; the same one for everybody who uses the queue.
@@ -90,6 +92,8 @@ class Queue(Generic[In, Out]):
         self._payload = Payload(serializer)
         if client is not None and connection is not None:
             raise ValidationError("Provide either `connection` or `client`, not both.")
+        if client is None and connection is None:
+            client = provided_connection()
         self._owned = None if client is not None else CommandConnection(resolve_connection(connection))
         self._connection: Connection = client if client is not None else cast(Connection, self._owned)
         self._queue_key = self.keys.meta

@@ -9,6 +9,7 @@ from collections import deque
 import uvloop
 
 from glidemq.clock import monotonic_ns
+from glidemq.connection.ambient import provide_connection
 from glidemq.pipeline.execution import AsyncExecution, LoopAbortFlag
 from glidemq.process.actor_context import ActorContext
 from glidemq.process.messages import outcome_header
@@ -47,6 +48,7 @@ class AsyncActor:
         self._side = context.side
         self._loop = asyncio.get_running_loop()
         self._connection = RingConnection(context, self._wake_soon)
+        provide_connection(self._connection)
         self._lanes = {
             name.encode(): _Lane(
                 AsyncExecution(

@@ -15,7 +15,7 @@ import struct
 from typing import Any
 
 from glidemq import errors
-from glidemq.commands.command import Command, pack, unpack
+from glidemq.commands.command import pack, unpack
 from glidemq.commands.step import Activation
 from glidemq.pipeline.lease import Lease
 from glidemq.rings.records import CommandHeader, JobIdentity
@@ -63,9 +63,9 @@ def read_outcome_header(header: bytes) -> tuple[int, str]:
     return _SERVICE_TIME.unpack_from(header)[0], header[_SERVICE_TIME.size :].decode()
 
 
-def command_header(command: Command[Any]) -> bytes:
+def command_header(function: str, queue_key: str, replayable: bool) -> bytes:
     """Which function of the server library a processor's command calls; its arguments are the record's body."""
-    return CommandHeader(command.replayable, command.function.encode(), command.queue_key.encode()).pack()
+    return CommandHeader(replayable, function.encode(), queue_key.encode()).pack()
 
 
 NO_ERROR = b""

@@ -1,4 +1,4 @@
-"""A connection without a socket: an async processor's commands ride the ring to the gateway, the replies ride back."""
+"""Connections without a socket: a processor's commands ride the ring to the gateway, the replies ride back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TypeVar
 from glidemq.commands.command import Command, unpack
 from glidemq.errors import ClosedError
 from glidemq.process.actor_context import ActorContext
-from glidemq.process.messages import read_error_header
-from glidemq.rings.records import CommandHeader, Record, RecordKind
+from glidemq.process.messages import command_header, read_error_header
+from glidemq.rings.records import Record, RecordKind
 
 R = TypeVar("R")
 
@@ -42,7 +42,7 @@ class RingConnection:
         if self._closed:
             raise ClosedError("Connection is closed")
         seq = self._context.next_command_seq()
-        header = CommandHeader(replayable, function.encode(), queue_key.encode()).pack()
+        header = command_header(function, queue_key, replayable)
         outbound = self._context.side.outbound
         while not outbound.try_push(RecordKind.COMMAND, seq, header, arguments):
             self._context.gateway_bell.ring_always()
@@ -68,3 +68,25 @@ class RingConnection:
     async def close(self) -> None:
         """Refuse further calls; those in flight keep waiting for their replies."""
         self._closed = True
+
+
+class BlockingRingConnection:
+    """The `Connection` of a sync actor process, for `async` clients that a plain function runs by `asyncio.run`.
+
+    Its coroutines block: nothing else runs in such a process meanwhile. Stops when: the process does.
+    """
+
+    def __init__(self, call: Callable[[str, str, bytes, bool], bytes]) -> None:
+        self._call = call
+
+    async def execute(self, command: Command[R]) -> R:
+        """Have the gateway execute one command. Raises what a direct connection would raise."""
+        reply = self._call(command.function, command.queue_key, command.arguments(), command.replayable)
+        return command.parse_reply(unpack(reply))
+
+    async def call(self, function: str, queue_key: str, arguments: bytes, *, replayable: bool) -> bytes:
+        """Have the gateway call a server function; its undecoded reply."""
+        return self._call(function, queue_key, arguments, replayable)
+
+    async def close(self) -> None:
+        """Nothing to close: the ring is the process's."""

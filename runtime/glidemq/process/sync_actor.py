@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import Any, TypeVar
 
 from glidemq.clock import monotonic_ns
 from glidemq.commands.command import Command, unpack
+from glidemq.connection.ambient import provide_connection
+from glidemq.errors import ClosedError
 from glidemq.pipeline.execution import Overrun, SyncExecution
 from glidemq.process.actor_context import ActorContext
 from glidemq.process.messages import command_header, outcome_header, read_error_header
+from glidemq.process.ring_connection import BlockingRingConnection
 from glidemq.process.wake_policy import WakePolicy
 from glidemq.process_spec import EXIT_OK
 from glidemq.rings.actor_side import TakenActivation
@@ -52,6 +56,7 @@ class SyncActor:
         self._slot = context.slot
         self._side = context.side
         self._policy = WakePolicy()
+        self._thread = threading.get_ident()
         self._running_seq = 0
         self._done = 0
         self._failed = 0
@@ -64,6 +69,7 @@ class SyncActor:
         """Serve until told to go; the exit status."""
         context = self._context
         signal.signal(SOFT_TIMEOUT_SIGNAL, self._on_soft_timeout)
+        provide_connection(BlockingRingConnection(self.call))
         context.announce_ready("sync")
         side = self._side
         while True:
@@ -142,9 +148,21 @@ class SyncActor:
 
     def execute(self, command: Command[R]) -> R:
         """Have the gateway execute a command, and wait for its reply on the main thread."""
+        reply = self.call(command.function, command.queue_key, command.arguments(), command.replayable)
+        return command.parse_reply(unpack(reply))
+
+    def call(self, function: str, queue_key: str, arguments: bytes, replayable: bool) -> bytes:
+        """Have the gateway call a server function; its undecoded reply.
+
+        Raises what a direct connection would raise, and ClosedError on a thread of the processor's own: the rings have
+        one writer.
+        """
+        if threading.get_ident() != self._thread:
+            raise ClosedError(
+                "only the thread that runs the processor can talk to the server, not one that it started"
+            )
         seq = self._context.next_command_seq()
-        header = command_header(command)
-        self._push(RecordKind.COMMAND, seq, header, command.arguments())
+        self._push(RecordKind.COMMAND, seq, command_header(function, queue_key, replayable), arguments)
         self._context.gateway_bell.ring()
         replies = self._side.replies
         bell = self._context.bell
@@ -161,7 +179,7 @@ class SyncActor:
                 continue  # the answer to a call that a soft timeout ended, or news the cancel board has too
             if record.header:
                 raise read_error_header(record.header)
-            return command.parse_reply(unpack(record.body))
+            return record.body
 
     # -- timeouts -------------------------------------------------------------------------------------------
 
