@@ -199,10 +199,14 @@ class Cell:
         self._turn = (self._turn + 1) % max(len(pumps), 1)
         return pumps[self._turn :] + pumps[: self._turn]
 
-    async def drain(self, deadline_ns: int | None = None) -> bool:
-        """Fetch nothing more and wait for what runs; True when nothing is left, False at the deadline."""
+    def close_intake(self) -> None:
+        """Activate nothing more, from now on; what the server still grants goes back."""
         for pump in self._pumps.values():
             pump.close_intake()
+
+    async def drain(self, deadline_ns: int | None = None) -> bool:
+        """Fetch nothing more and wait for what runs; True when nothing is left, False at the deadline."""
+        self.close_intake()
         for actor in self._fetching:
             await actor.stop()
         while self.in_flight or not all(pump.settled for pump in self._pumps.values()):
@@ -214,6 +218,8 @@ class Cell:
 
     async def stop(self, *, deliver_for_s: float = 5.0) -> None:
         """Deliver the last outcomes if the server lets us, leave the registries, close both connections."""
+        # Before the reader is released: it would begin another read for as long as a queue wants one.
+        self.close_intake()
         for actor in (*self._fetching, *self._keeping):
             await actor.stop()
         with contextlib.suppress(TimeoutError):

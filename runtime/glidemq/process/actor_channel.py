@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -76,14 +77,12 @@ class ActorChannel:
 
     @property
     def alive(self) -> bool:
-        """True while the attached process exists."""
+        """True while the attached process runs; a dead one that nobody has reaped yet does not."""
         if self._pidfd < 0:
             return False
-        try:
-            signal.pidfd_send_signal(self._pidfd, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return not poll.poll(0)
 
     def unserve(self, queue: str) -> None:
         """The process does not know this queue: it runs another version of the app."""

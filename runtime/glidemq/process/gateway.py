@@ -235,6 +235,7 @@ class Gateway:
 
     def _on_orphaned(self) -> None:
         log.error("the supervisor is gone: unfinished jobs go back to the queue, this gateway ends")
+        self._cell.close_intake()  # what is given back now must not be activated again for processes that are dead
         self._orphaned = True
         self._stop.set()
 
