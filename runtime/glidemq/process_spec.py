@@ -21,6 +21,7 @@ runs at the deadline and have it harvested: DRAIN gateway -> wait for DRAINED or
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +41,9 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2  # wrong module:app, bad options: restarting cannot help
 EXIT_UNREACHABLE = 3  # the server could not be reached within the start-up deadline
+
+# gateway -> sync actor: the running job is over time; the cancel board says so too.
+SOFT_TIMEOUT_SIGNAL = signal.SIGUSR1
 
 
 @dataclass(frozen=True, slots=True)

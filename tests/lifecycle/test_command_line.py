@@ -69,7 +69,7 @@ def test_without_an_app_it_says_the_three_ways_to_name_one(place: Path) -> None:
         (["shop:app", "--procs", "many"], "--procs must be auto or an integer from 1 to 1024, not 'many'"),
         (["shop:app", "--log-format", "xml"], "--log-format must be text or json, not 'xml'"),
         (["shop:app", "--drain-timeout", "soon"], "--drain-timeout must look like 30"),
-        (["shop:app", "--url", "http://x"], "http"),
+        (["shop:app", "--url", "http://127.0.0.1"], "http"),
         (["shop"], "app must look like package.module:app"),
         (["--procs"], "expected one argument"),
     ],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from glidemq.clock import monotonic_ns
 from glidemq.pipeline.lease import Lease
 from glidemq.process.actor_channel import ActorChannel
-from glidemq.process.sync_actor import SOFT_TIMEOUT_SIGNAL
+from glidemq.process_spec import SOFT_TIMEOUT_SIGNAL
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.rings.ledger import LedgerState
 from glidemq.shared_memory.status_slot import KillReason

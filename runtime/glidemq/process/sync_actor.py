@@ -15,7 +15,7 @@ from glidemq.process.actor_context import ActorContext
 from glidemq.process.messages import command_header, outcome_header, read_error_header
 from glidemq.process.ring_connection import BlockingRingConnection
 from glidemq.process.wake_policy import WakePolicy
-from glidemq.process_spec import EXIT_OK
+from glidemq.process_spec import EXIT_OK, SOFT_TIMEOUT_SIGNAL
 from glidemq.rings.actor_side import TakenActivation
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.rings.records import JobIdentity, RecordKind
@@ -25,8 +25,6 @@ R = TypeVar("R")
 
 IDLE_WAIT_S = 1.0  # a bound for what the bell's reasoning does not cover
 FULL_RING_WAIT_S = 0.005
-
-SOFT_TIMEOUT_SIGNAL = signal.SIGUSR1
 
 
 class RingAbortFlag:
