@@ -5,3 +5,7 @@ glidemq-supervisor glidemq.examples.stdlib_metrics:app  the workers alone
 python -m glidemq.examples.stdlib_metrics.produce       the producer alone
 python -m glidemq.examples.stdlib_metrics.plain_loop    the same work without a queue
 """
+
+from glidemq.examples.stdlib_metrics.processors import app
+
+__all__ = ["app"]
