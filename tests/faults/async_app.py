@@ -15,9 +15,9 @@ effects = EffectsWriter()
 
 async def process(job: Job[dict[str, Any], Any]) -> Any:
     effects.started(job)
-    await do_all_async(job)
+    told = await do_all_async(job)
     effects.finished(job)
-    return result_of(job)
+    return result_of(job, told)
 
 
 app.processor("async", concurrency=8)(process)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import itertools
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from glidemq.errors import UnknownOutcomeError
 from glidemq.job import Job, SyncJob
 from tests.testkit.effects import gate_is_open, is_first
 
@@ -85,10 +87,6 @@ def match_for_ever(_job: Any) -> None:
     re.match(r"(a+)+$", "a" * 60 + "b")
 
 
-def allocate(_job: Any, mebibytes: int) -> int:
-    return len(bytearray(mebibytes << 20))
-
-
 # -- those that wait -----------------------------------------------------------------------------------------
 
 
@@ -121,6 +119,33 @@ def log(job: SyncJob, line: str) -> None:
     job.log(line)
 
 
+def log_until(job: SyncJob, gate: str) -> dict[str, Any]:
+    """Log numbered lines without a pause; what the job was told of each of them."""
+    told: dict[str, Any] = {"logged": [], "doubtful": []}
+    numbers = itertools.count()
+    while not gate_is_open(gate):
+        number = next(numbers)
+        try:
+            job.log(f"line {number}")
+            told["logged"].append(number)
+        except UnknownOutcomeError:
+            told["doubtful"].append(number)
+    return told
+
+
+async def log_until_async(job: Job, gate: str) -> dict[str, Any]:
+    told: dict[str, Any] = {"logged": [], "doubtful": []}
+    numbers = itertools.count()
+    while not gate_is_open(gate):
+        number = next(numbers)
+        try:
+            await job.log(f"line {number}")
+            told["logged"].append(number)
+        except UnknownOutcomeError:
+            told["doubtful"].append(number)
+    return told
+
+
 async def wait_async(_job: Job, gate: str) -> None:
     while not gate_is_open(gate):
         await asyncio.sleep(GATE_POLL_S)
@@ -146,39 +171,46 @@ _COMMON: dict[str, Callable[..., Any]] = {
     deed.__name__: deed
     for deed in (
         die, die_once, read_nowhere, end_process, call_exit, raise_base, fail, fail_once, recurse, spin, native_sleep,
-        match_for_ever, allocate,
+        match_for_ever,
     )
 }  # fmt: skip
-_SYNC = _COMMON | {deed.__name__: deed for deed in (wait, wait_or_abort, ignore_interruptions, sleep, log)}
-_ASYNC: dict[str, Callable[..., Awaitable[None]]] = {
+_SYNC = _COMMON | {
+    deed.__name__: deed for deed in (wait, wait_or_abort, ignore_interruptions, sleep, log, log_until)
+}
+_ASYNC: dict[str, Callable[..., Awaitable[Any]]] = {
     "wait": wait_async,
     "sleep": sleep_async,
     "log": log_async,
+    "log_until": log_until_async,
     "ignore_cancellation": ignore_cancellation,
 }
 
 
-def do_all(job: SyncJob[dict[str, Any], Any]) -> None:
+def do_all(job: SyncJob[dict[str, Any], Any]) -> dict[str, Any]:
+    """Do what the data says, in order; what the deeds have to tell."""
+    told: dict[str, Any] = {}
     for name, *arguments in job.data.get("deeds", ()):
-        _SYNC[name](job, *arguments)
+        told |= _SYNC[name](job, *arguments) or {}
+    return told
 
 
-async def do_all_async(job: Job[dict[str, Any], Any]) -> None:
+async def do_all_async(job: Job[dict[str, Any], Any]) -> dict[str, Any]:
+    """As `do_all`, in a coroutine."""
+    told: dict[str, Any] = {}
     for name, *arguments in job.data.get("deeds", ()):
         if name in _ASYNC:
-            await _ASYNC[name](job, *arguments)
+            told |= await _ASYNC[name](job, *arguments) or {}
         else:
-            _COMMON[name](job, *arguments)
+            told |= _COMMON[name](job, *arguments) or {}
+    return told
 
 
-def result_of(job: Any) -> Any:
-    """What the job's data asks for: by default, whose run this was."""
+def result_of(job: Any, told: dict[str, Any]) -> Any:
+    """Whose run this was, and what its data asks for."""
     wanted = job.data.get("returns")
     if wanted == "an object":
         return object()
-    answer: dict[str, Any] = {"token": job.token.decode()}
+    answer: dict[str, Any] = {"token": job.token.decode(), **told}
     if isinstance(wanted, int):
         answer["padding"] = "x" * wanted
-    if job.data.get("echo"):
-        answer["echo"] = job.data["echo"]
     return answer

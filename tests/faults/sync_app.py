@@ -15,9 +15,9 @@ effects = EffectsWriter()
 
 def process(job: SyncJob[dict[str, Any], Any]) -> Any:
     effects.started(job)
-    do_all(job)
+    told = do_all(job)
     effects.finished(job)
-    return result_of(job)
+    return result_of(job, told)
 
 
 app.processor("sync")(process)

@@ -37,6 +37,12 @@ class QueueOnServer:
         """How many jobs have ended."""
         return int(self.client.zcard(self.keys.completed) + self.client.zcard(self.keys.failed))
 
+    def log(self, job_id: str) -> list[str]:
+        return [line.decode() for line in self.client.lrange(self.keys.log(job_id), 0, -1)]
+
+    def log_length(self, job_id: str) -> int:
+        return int(self.client.llen(self.keys.log(job_id)))
+
     def ids(self, sorted_set: str) -> set[str]:
         return {member.decode() for member in self.client.zrange(sorted_set, 0, -1)}
 
@@ -48,6 +54,11 @@ class QueueOnServer:
     def pending(self) -> int:
         """Stream jobs in somebody's hands, `py-returned` included."""
         return int(self.client.xpending(self.keys.stream, "workers")["pending"])
+
+    def returned(self) -> int:
+        """Stream jobs that wait in front of all others because somebody gave them back."""
+        consumers = self.client.xinfo_consumers(self.keys.stream, "workers")
+        return sum(int(consumer["pending"]) for consumer in consumers if consumer["name"] == b"py-returned")
 
     def unfinished(self) -> dict[str, int]:
         """Where jobs still are, by key; empty when the queue is settled."""
