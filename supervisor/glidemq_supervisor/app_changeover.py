@@ -81,7 +81,8 @@ class AppChangeover:
             yield self._probe.fileno()
 
     def next_due(self) -> float | None:
-        return self._zygote_wanted_at
+        """When `step` has something to begin."""
+        return self._zygote_wanted_at if self._probe is None else None
 
     def step(self, now: float) -> None:
         """Take the result of the load under way, or begin the next."""
@@ -110,7 +111,11 @@ class AppChangeover:
 
     def _load(self, purpose: LoadPurpose, now: float) -> None:
         self._purpose = purpose
-        self._probe = self._fork_probe(now + self._config.start_timeout)
+        try:
+            self._probe = self._fork_probe(now + self._config.start_timeout)
+        except OSError as error:  # short of processes, memory or descriptors
+            self._refuse(f"no process can be forked to import it: {error.strerror}", now)
+            return
         self.pids.add(self._probe.pid)
 
     def _take(self, probe: AppProbe, now: float) -> None:

@@ -50,10 +50,9 @@ class AppProbe:
         self.reaped = False
         self.result: ProbeResult | None = None
         self.zygote: ZygoteClient | None = None
-        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(read_fd, False)
-        self._read_fd = read_fd
-        descriptors.record(read_fd, write_fd)
+        self._read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._read_fd, False)
+        descriptors.record(self._read_fd, write_fd)
         try:
             if config.preload:
                 self.pid = self._fork_zygote(config, entry_points, forker, write_fd)
@@ -65,9 +64,11 @@ class AppProbe:
                     import_path=config.import_path,
                 )
                 self.pid = forker.fork(entry_points.probe, ProbeSpec(app=app, result_fd=write_fd), setup)
+        except OSError:
+            self._close(self._read_fd)
+            raise
         finally:
-            descriptors.forget(write_fd)
-            os.close(write_fd)
+            self._close(write_fd)
 
     def _fork_zygote(
         self, config: RuntimeConfig, entry_points: EntryPoints, forker: Forker, write_fd: int
@@ -78,11 +79,19 @@ class AppProbe:
         setup = ChildSetup(
             "app zygote", frozenset({write_fd, theirs.fileno()}), import_path=config.import_path
         )
-        pid = forker.fork_call(lambda: zygote.run(entry_points.preload, self._app, write_fd), setup)
-        self._descriptors.forget(theirs.fileno())
-        theirs.close()
+        try:
+            pid = forker.fork_call(lambda: zygote.run(entry_points.preload, self._app, write_fd), setup)
+        except OSError:
+            self._close(ours.detach())
+            raise
+        finally:
+            self._close(theirs.detach())
         self.zygote = ZygoteClient(ours, pid)
         return pid
+
+    def _close(self, fd: int) -> None:
+        self._descriptors.forget(fd)
+        os.close(fd)
 
     def fileno(self) -> int:
         """Readable when the child has reported or died."""
@@ -123,8 +132,7 @@ class AppProbe:
 
     def _finish(self, result: ProbeResult) -> None:
         self.result = result
-        self._descriptors.forget(self._read_fd)
-        os.close(self._read_fd)
+        self._close(self._read_fd)
         if result.error is not None:
             self.abandon()
 

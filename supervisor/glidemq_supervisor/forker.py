@@ -58,16 +58,21 @@ class Forker:
         return self.fork_call(lambda: load_entry_point(entry_point)(spec), setup)
 
     def fork_call(self, body: Callable[[], int], setup: ChildSetup) -> int:
-        """Fork a child that runs `body` after its set-up and exits with its result; returns its pid."""
+        """Fork a child that runs `body` after its set-up and exits with its result; returns its pid.
+
+        Raises OSError when the machine is short of processes or memory.
+        """
         parent_pid = os.getpid()
         flush_standard_streams()  # what is buffered now would be written by both
-        # A signal that reached the child before its own handlers stand would be written to the supervisor's
+        # Handled by the child before its own handlers stand, a signal would be written to the supervisor's
         # pipe.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-        pid = os.fork()
-        if pid == 0:
-            run_child(lambda: self._set_up(parent_pid, setup), body)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                run_child(lambda: self._set_up(parent_pid, setup), body)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         # Both sides set the group, so that it exists as soon as either side relies on it.
         with contextlib.suppress(OSError):  # the child has set it and may be gone
             os.setpgid(pid, pid)
@@ -135,8 +140,7 @@ def set_up_surroundings(setup: ChildSetup) -> None:
     logging_setup.set_process_label(setup.name)
     if setup.cpus is not None:
         os.sched_setaffinity(0, setup.cpus)
-    # Reading the terminal from a process group in the background would stop the process (SIGTTIN), not end
-    # it.
+    # Reading the terminal from a process group in the background would stop this process (SIGTTIN).
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)

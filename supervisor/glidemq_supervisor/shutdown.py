@@ -68,13 +68,16 @@ class Shutdown:
             cell.gateway.drain(deadline_ns)
 
     def hurry(self, now: float) -> None:
-        """Wait for nothing more: what still runs is killed and given back."""
+        """Wait for no job any more: what still runs is killed and given back."""
         self._deadline = min(self._deadline, now)
-        self._stage_ends = min(self._stage_ends, now)
+        if self.stage in (Stage.DRAINING, Stage.STOPPING_ACTORS):
+            self._stage_ends = min(self._stage_ends, now)
+        elif self.stage is Stage.STOPPING_GATEWAYS:
+            self._stage_ends = min(self._stage_ends, now + self._bounds.gateway_s)
 
-    def next_due(self) -> float:
-        """When the current stage's time is up."""
-        return self._stage_ends
+    def next_due(self, now: float) -> float | None:
+        """When the current stage's time is up; None once it is."""
+        return self._stage_ends if self._stage_ends > now else None
 
     def step(self, now: float) -> bool:
         """Go on as far as possible; True when done."""
@@ -115,9 +118,8 @@ class Shutdown:
     def _is_drained(self, cell: Cell) -> bool:
         gateway = cell.gateway
         if gateway.alive:
-            return (
-                gateway.drained or not gateway.was_ready
-            )  # one that never was ready has never fetched a job
+            # One that never was ready has never fetched a job.
+            return gateway.drained or not gateway.was_ready
         return gateway.phase is Phase.VACANT or not gateway.was_ready
 
     def _stop_actors(self, now: float) -> None:
@@ -137,9 +139,8 @@ class Shutdown:
 
     @staticmethod
     def _stop_actor(slot: ProcessSlot) -> None:
-        if (
-            slot.page.state is ProcessState.STARTING
-        ):  # it holds no job, and may be importing for a long time yet
+        # One that is starting holds no job, and may be importing for a long time yet.
+        if slot.page.state is ProcessState.STARTING:
             slot.kill(KillReason.REQUESTED)
         else:
             slot.stop()

@@ -26,7 +26,7 @@ from glidemq_supervisor.exit_judge import ExitJudge, Fatal
 from glidemq_supervisor.forker import Forker
 from glidemq_supervisor.liveness import Liveness
 from glidemq_supervisor.preloaded_forks import PreloadedForks
-from glidemq_supervisor.process_slot import ProcessSlot
+from glidemq_supervisor.process_slot import Phase, ProcessSlot
 from glidemq_supervisor.reaper import ChildExit, Reaper
 from glidemq_supervisor.recycling import Recycling
 from glidemq_supervisor.rolling import Roller
@@ -127,7 +127,7 @@ class Supervisor:
         for candidate in (
             self._staffing.next_due(now),
             self._app.next_due(),
-            self._shutdown.next_due() if self._shutdown is not None else None,
+            self._shutdown.next_due(now) if self._shutdown is not None else None,
             now + _EMBEDDED_POLL_S if self._embedded.asking else None,
         ):
             if candidate is not None:
@@ -210,8 +210,7 @@ class Supervisor:
             return
         slot = next(slot for slot in self._slots() if slot.pid == exit_.pid)
         self._liveness.forget(slot)
-        others_serve = any(other.ready and other.app_epoch < slot.app_epoch for other in self._actors())
-        fatal = self._judge.judge(slot, exit_, now, others_serve=others_serve)
+        fatal = self._judge.judge(slot, exit_, now, others_serve=self._older_ones_serve(slot))
         if self._shutdown is None:
             if fatal is not None:
                 self._give_up(fatal, now)
@@ -219,17 +218,28 @@ class Supervisor:
         if slot.address.is_gateway:
             self._shutdown.gateway_ended(slot, exit_.code)
         if fatal is not None:
+            self._say_why(fatal)
             slot.retire()
             self._shutdown.hurry(now)
 
+    def _older_ones_serve(self, slot: ProcessSlot) -> bool:
+        """Whether actors with the app's previous version are at work while this one is to run the new one."""
+        if slot.address.is_gateway:
+            return False
+        return any(other.ready and other.app_epoch < slot.app_epoch for other in self._actors())
+
     def _give_up(self, fatal: Fatal, now: float) -> None:
-        if fatal.reason is not None:
-            log.critical("%s", fatal.reason)
+        self._say_why(fatal)
         fatal.slot.retire()
         self._stop(now, f"{fatal.slot.label} cannot be kept alive", exit_status=fatal.exit_status)
 
+    @staticmethod
+    def _say_why(fatal: Fatal) -> None:
+        if fatal.reason is not None:
+            log.critical("%s", fatal.reason)
+
     def _judge_liveness(self, now: float) -> None:
-        running = [slot for slot in self._slots() if slot.pid is not None]
+        running = [slot for slot in self._slots() if slot.phase in (Phase.RUNNING, Phase.LEAVING)]
         for slot, reason in self._liveness.find_hung(running, now):
             log.error("%s (pid %s) %s and is killed", slot.label, slot.pid, reason)
             slot.kill(KillReason.HUNG)

@@ -106,6 +106,27 @@ def test_signal_before_anything_is_ready_ends_the_start(supervise: Supervise) ->
     assert supervised.tree() == []
 
 
+def test_signal_while_the_gateway_still_connects_ends_the_start(supervise: Supervise) -> None:
+    supervised = supervise(drain_timeout=60.0)
+    supervised.prepare("gateway-0-start", "wait")
+    supervised.start()
+    supervised.wait_for("gateway-0", "did")
+    supervised.signal(signal.SIGTERM)
+    assert supervised.wait(timeout_s=5.0) == 0
+    assert supervised.tree() == []
+
+
+def test_deadline_that_finds_no_gateway_says_that_leases_were_left(supervise: Supervise) -> None:
+    supervised = supervise(
+        procs=1, drain_timeout=0.6, restart_backoff=30.0, restart_backoff_max=30.0
+    ).started()
+    supervised.order("actor-0-0", "begin", 7)
+    supervised.order("gateway-0", "die", "SIGKILL")
+    supervised.wait_for_log("gateway 0 (pid")
+    supervised.signal(signal.SIGTERM)
+    assert supervised.wait(timeout_s=5.0) == 1
+
+
 def test_signal_while_an_actor_imports_does_not_wait_for_the_import(supervise: Supervise) -> None:
     supervised = supervise(procs=1)
     supervised.prepare("actor-0-0-start", "sleep", 3600)
@@ -123,6 +144,7 @@ def test_supervisor_has_one_thread_no_server_client_and_no_event_loop(supervise:
     mapped = (process / "maps").read_text()
     assert "glide_ffi" not in mapped
     assert "uvloop" not in mapped
+    assert "/_asyncio" not in mapped
     targets = [str(fd.readlink()) for fd in (process / "fd").iterdir()]
     assert not [target for target in targets if target.startswith("socket:") or "eventpoll" in target]
 
