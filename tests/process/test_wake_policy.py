@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glidemq.process.wake_policy import ENOUGH_HELD, LONGEST_HOLD_NS, WakePolicy
+from glidemq.process.wake_policy import ENOUGH_HELD, LONGEST_HOLD_NS, REFILL_NS, WakePolicy
 
 MS = 1_000_000
 PLENTY = 1_000_000
@@ -37,9 +37,17 @@ def test_an_empty_ring_wakes_at_once() -> None:
 def test_little_unstarted_work_wakes_in_time_for_a_refill() -> None:
     policy = WakePolicy()
     policy._mean_ns = 2 * MS
-    assert finish(policy, 0, 2 * MS, waiting=300)
-    policy.woken()
+    assert finish(policy, 2 * REFILL_NS, 2 * MS, waiting=300)
+    policy.woken(0)
     assert not finish(policy, 0, 2 * MS, waiting=300 * 20)
+
+
+def test_a_gateway_that_was_woken_for_a_refill_is_left_to_it() -> None:
+    policy = WakePolicy()
+    policy._mean_ns = MS
+    policy.woken(0)
+    assert not finish(policy, REFILL_NS, MS, waiting=300)
+    assert finish(policy, REFILL_NS + 1, MS, waiting=300)
 
 
 def test_a_report_never_waits_behind_a_long_job() -> None:
@@ -51,5 +59,5 @@ def test_a_report_never_waits_behind_a_long_job() -> None:
 def test_after_a_wake_nothing_is_held() -> None:
     policy = WakePolicy()
     finish(policy, 0, 10_000)
-    policy.woken()
+    policy.woken(0)
     assert policy.held == 0

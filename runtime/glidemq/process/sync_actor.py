@@ -130,7 +130,7 @@ class SyncActor:
 
     def _wake_gateway(self) -> None:
         if self._policy.held:
-            self._policy.woken()
+            self._policy.woken(monotonic_ns())
         self._context.gateway_bell.ring()
 
     def _push(self, kind: RecordKind, seq: int, header: bytes, body: bytes) -> None:

@@ -22,6 +22,7 @@ class WakePolicy:
         self.held = 0
         self._oldest_ns = 0
         self._mean_ns = 0.0
+        self._woken_ns = 0
 
     def finished(
         self, now_ns: int, service_ns: int, *, urgent: bool, waiting_bytes: int, record_bytes: int
@@ -37,11 +38,13 @@ class WakePolicy:
         if urgent or not waiting_bytes or self.held >= ENOUGH_HELD:
             return True
         if waiting_bytes * self._mean_ns < REFILL_NS * record_bytes:
-            return True
+            # Unless it was woken for this just now, and is about to refill.
+            return now_ns - self._woken_ns > REFILL_NS
         # The next job would end after the oldest report is due.
         hold_ns = min(LONGEST_HOLD_NS, JOBS_PER_HOLD * self._mean_ns)
         return now_ns + self._mean_ns - self._oldest_ns > hold_ns
 
-    def woken(self) -> None:
+    def woken(self, now_ns: int) -> None:
         """The gateway knows."""
         self.held = 0
+        self._woken_ns = now_ns
