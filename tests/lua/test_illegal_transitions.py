@@ -38,6 +38,29 @@ LEGAL = {
     ("delayed", "promote_due"): "waiting",
     ("prioritized", "promote_due"): "waiting",
     ("waiting-children", "last child completes"): "waiting",
+    ("active", "move_to_delayed"): "delayed",
+    ("waiting", "revoke"): "failed",
+    ("delayed", "revoke"): "failed",
+    ("prioritized", "revoke"): "failed",
+    ("group-waiting", "revoke"): "failed",
+    ("waiting-children", "revoke"): "failed",
+    ("suspended", "revoke"): "failed",
+    ("delayed", "promote_job"): "waiting",
+    ("waiting", "change_priority"): "prioritized",
+    ("prioritized", "change_priority"): "prioritized",
+    ("delayed", "change_priority"): "delayed",
+    ("waiting", "change_delay"): "delayed",
+    ("prioritized", "change_delay"): "delayed",
+    ("delayed", "change_delay"): "delayed",
+    ("failed", "retry_job"): "delayed",
+    ("failed", "retry_jobs"): "delayed",
+    ("completed", "clean completed"): None,
+    ("failed", "clean failed"): None,
+    ("waiting", "drain"): None,
+    ("prioritized", "drain"): None,
+    ("delayed", "drain delayed"): None,
+    ("waiting", "drain delayed"): None,
+    ("prioritized", "drain delayed"): None,
 }
 
 JOB = "7"
@@ -97,6 +120,11 @@ def last_child_completes(driven: DrivenQueue, run: Started) -> bool:
     return True
 
 
+def clean(driven: DrivenQueue, state: str) -> bool:
+    ids: list[bytes] = driven.call("clean", state=state, grace_ms=0, limit=10)[1]
+    return ids == [JOB.encode()]
+
+
 COMMANDS: dict[str, Callable[[DrivenQueue, Started], bool]] = {
     "start": start,
     "complete": lambda driven, run: driven.complete(run) == [1],
@@ -108,6 +136,19 @@ COMMANDS: dict[str, Callable[[DrivenQueue, Started], bool]] = {
     "recover_orphans": lambda driven, run: bool(driven.recover_orphans()),
     "promote_due": lambda driven, run: driven.promote_due()[0] == 1,
     "last child completes": last_child_completes,
+    "move_to_delayed": lambda driven, run: (
+        driven.call("move_to_delayed", rows=[[*run.fence, run.entry_id, driven.now + FAR, "{}"]])[2] == [1]
+    ),
+    "revoke": lambda driven, run: driven.call("revoke", id=JOB)[0] == b"revoked",
+    "promote_job": lambda driven, run: driven.call("promote_job", id=JOB) == [b"ok"],
+    "change_priority": lambda driven, run: driven.call("change_priority", id=JOB, priority=3) == [b"ok"],
+    "change_delay": lambda driven, run: driven.call("change_delay", id=JOB, delay_ms=FAR) == [b"ok"],
+    "retry_job": lambda driven, run: driven.call("retry_job", id=JOB) == [b"ok"],
+    "retry_jobs": lambda driven, run: driven.call("retry_jobs", count=False)[1] == 1,
+    "clean completed": lambda driven, run: clean(driven, "completed"),
+    "clean failed": lambda driven, run: clean(driven, "failed"),
+    "drain": lambda driven, run: driven.call("drain", delayed=False)[1] == 1,
+    "drain delayed": lambda driven, run: driven.call("drain", delayed=True)[1] == 1,
 }
 
 
@@ -138,6 +179,9 @@ def test_illegal_transition_is_refused_and_changes_nothing(
     if command == "last child completes":
         # A parent counts its finished children in any state.
         after = {name: value for name, value in after.items() if not name.startswith("dep")}
+    elif command == "revoke":
+        # Whoever runs the job, or retries it, is told.
+        assert after.pop("revoked") == "1"
     assert after == job
     assert placed(driven) == places
 

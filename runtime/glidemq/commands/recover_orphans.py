@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from glidemq.commands.command import Command, pack
 from glidemq.commands.fragments import CALL_VERSION
+from glidemq.commands.rate_limit import RateLimitOnWire, limiter_member
 from glidemq.commands.status import expect_ok
 
 
@@ -21,13 +22,14 @@ class RecoverOrphansCommand(Command[OrphansResult]):
     """Releases this cell's activations whose token is not `known`, and entries that its reader never handed
     on.
 
-    No activating call of the same queue may be in flight, for its activations are not known yet.
+    No activating call of the same queue may be in flight, for its activations are not known yet. limiter: as in
+    step, so that starts which did not happen are not counted.
     """
 
     function = "gmq_recover_orphans"
     replayable = True
 
-    __slots__ = ("cell", "consumer", "cursor", "known", "limit")
+    __slots__ = ("cell", "consumer", "cursor", "known", "limit", "limiter")
 
     def __init__(
         self,
@@ -38,6 +40,7 @@ class RecoverOrphansCommand(Command[OrphansResult]):
         known: Sequence[tuple[bytes, bytes]],
         limit: int,
         cursor: str = "",
+        limiter: RateLimitOnWire | None = None,
     ) -> None:
         super().__init__(queue_key)
         self.consumer = consumer
@@ -45,6 +48,7 @@ class RecoverOrphansCommand(Command[OrphansResult]):
         self.known = known
         self.limit = limit
         self.cursor = cursor
+        self.limiter = limiter
 
     def arguments(self) -> bytes:
         return pack(
@@ -55,6 +59,7 @@ class RecoverOrphansCommand(Command[OrphansResult]):
                 "known": self.known,
                 "cursor": self.cursor,
                 "limit": self.limit,
+                "limiter": limiter_member(self.limiter),
             }
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from glidemq.commands.command import Command, pack
 from glidemq.commands.fragments import CALL_VERSION
+from glidemq.commands.rate_limit import RateLimitOnWire, limiter_member
 from glidemq.commands.status import expect_ok
 
 # id, token, processed_on, entry_id, and what is known of a crash: None for a job that never started, the
@@ -17,14 +18,15 @@ ReleaseRow = tuple[bytes, bytes, int, bytes, str | bool | None]
 class ReleaseCommand(Command[list[int]]):
     """Returns jobs to the front of their queue without charging an attempt. The result is one code per row.
 
-    Codes: 1 released, 6 failed for good (crashed `max_crashes` times), 2, 3 and 4 as for completions.
-    tail: make them ordinary entries at the end, for workers of the Node library.
+    Codes: 1 released, 6 failed for good (crashed `max_crashes` times, or revoked), 2, 3 and 4 as for
+    completions. tail: make them ordinary entries at the end, for workers of the Node library. limiter: as in
+    step, so that starts which did not happen are not counted.
     """
 
     function = "gmq_release"
     replayable = True  # a returned job's token is spent
 
-    __slots__ = ("cell", "consumer", "events", "max_crashes", "metrics", "rows", "tail")
+    __slots__ = ("cell", "consumer", "events", "limiter", "max_crashes", "metrics", "rows", "tail")
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class ReleaseCommand(Command[list[int]]):
         max_crashes: int,
         cell: str = "",
         tail: bool = False,
+        limiter: RateLimitOnWire | None = None,
         events: bool = True,
         metrics: bool = True,
     ) -> None:
@@ -44,6 +47,7 @@ class ReleaseCommand(Command[list[int]]):
         self.rows = rows
         self.max_crashes = max_crashes
         self.tail = tail
+        self.limiter = limiter
         self.events = events
         self.metrics = metrics
 
@@ -55,6 +59,7 @@ class ReleaseCommand(Command[list[int]]):
                 "rows": [(*row[:4], False if row[4] is None else row[4]) for row in self.rows],
                 "max_crashes": self.max_crashes,
                 "tail": self.tail,
+                "limiter": limiter_member(self.limiter),
                 "events": self.events,
                 "metrics": self.metrics,
             }

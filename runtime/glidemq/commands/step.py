@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from glidemq.commands.command import Command, pack, unpack
 from glidemq.commands.fragments import packed_call
+from glidemq.commands.rate_limit import RateLimitOnWire, limiter_member
 from glidemq.commands.status import expect_ok
 
 # What happens to a finished job: False keeps it, True removes it at once, a number keeps that many finished
@@ -78,9 +79,10 @@ class ActivatedJob(NamedTuple):
 class StepResult(NamedTuple):
     """What one step did.
 
-    outcomes: one code per completion row. next_due_ms: epoch ms of the next promotion, -1 for none, not
-    after `now_ms` when delayed jobs are due already. more: another step would find work. blocked: there is
-    work that a limit keeps from starting, so asking again at once is useless.
+    outcomes: one code per completion row; 6 is a failure, since the job was revoked. next_due_ms: epoch ms of
+    the next promotion or, when blocked by a rate limit, of the end of its window; -1 for none, not after
+    `now_ms` when delayed jobs are due already. more: another step would find work. blocked: there is work that
+    a limit keeps from starting, so asking again at once is useless.
     """
 
     now_ms: int
@@ -99,15 +101,16 @@ class StepCommand(Command[StepResult]):
     applies to.
 
     run: unique per call; the n-th activation gets the token `<run>.<n>`. claimed: (entry id, job id) of
-    entries that the blocking reader got. rung: ids of the doorbell's entries that it got. A call that
-    starts nothing may be repeated: each completion counts once, by its token.
+    entries that the blocking reader got. rung: ids of the doorbell's entries that it got. limiter: the
+    worker's own rate limit; if the queue has one too, the stricter counts. A call that starts nothing may be
+    repeated: each completion counts once, by its token.
     """
 
     function = "gmq_step"
 
     __slots__ = (
-        "ahead", "cell", "claimed", "complete", "consumer", "events", "max_bytes", "metrics", "replayable",
-        "run", "rung", "slots",
+        "ahead", "cell", "claimed", "complete", "consumer", "events", "limiter", "max_bytes", "metrics",
+        "replayable", "run", "rung", "slots",
     )  # fmt: skip
 
     def __init__(
@@ -123,6 +126,7 @@ class StepCommand(Command[StepResult]):
         max_bytes: int,
         claimed: Sequence[tuple[bytes, bytes]] = (),
         rung: Sequence[bytes] = (),
+        limiter: RateLimitOnWire | None = None,
         events: bool = True,
         metrics: bool = True,
     ) -> None:
@@ -135,6 +139,7 @@ class StepCommand(Command[StepResult]):
         self.ahead = ahead
         self.claimed = claimed
         self.rung = rung
+        self.limiter = limiter
         self.events = events
         self.metrics = metrics
         self.max_bytes = max_bytes
@@ -150,6 +155,7 @@ class StepCommand(Command[StepResult]):
                 "ahead": self.ahead,
                 "claimed": self.claimed,
                 "rung": self.rung,
+                "limiter": limiter_member(self.limiter),
                 "events": self.events,
                 "metrics": self.metrics,
                 "max_bytes": self.max_bytes,

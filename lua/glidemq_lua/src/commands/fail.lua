@@ -1,4 +1,4 @@
--- fail: runs that failed - another try later, or the end.
+-- fail: runs that failed - another try later, or the end. One of a revoked job ends it, with the reason `revoked`.
 -- Moves:  active -> delayed (retry), waiting (retry without delay), failed
 -- Keys:   job, stream, scheduled, lifo, list-active, failed, events, metrics, bell, x-py:active; those of removed jobs
 -- Args:   rows [[id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain]], events, metrics
@@ -39,7 +39,8 @@ local function fail(settlement, row)
   local keys, now = settlement.keys, settlement.now
   local job = keys.job .. id
   local values = redis.pcall(
-    "HMGET", job, "state", Lease.RUN, "processedOn", "priority", "lifo", "opts", "name", "x-py:cell", "attemptsMade"
+    "HMGET", job, "state", Lease.RUN, "processedOn", "priority", "lifo", "opts", "name", "x-py:cell", "attemptsMade",
+    "revoked"
   )
   local refusal = values.err and Replies.GONE
     or Lease.refusal("fail", values[1], values[2], values[3], token, processed_on)
@@ -50,6 +51,9 @@ local function fail(settlement, row)
     return { refusal, tonumber(values[9]) or 0 }
   end
   settlement:leave(id, entry_id, values[8])
+  if values[10] == "1" then
+    return { Replies.FAILED, Ending.revoke_run(settlement, id, token, processed_on, policy) }
+  end
   local attempts_made = redis.call("HINCRBY", job, "attemptsMade", 1)
   if not Retry.is_left(max_attempts, attempts_made) then
     Ending.fail(

@@ -1,8 +1,8 @@
 -- recover_orphans: give back what this host owns on the server but not in its memory: activations whose reply was
 -- lost, and entries that a reader claimed and never handed on.
 -- Moves:  active -> waiting
--- Keys:   stream, job, priority, lifo, list-active, x-py:active, bell
--- Args:   consumer, cell, known [[id, token]], cursor ("" at first), limit
+-- Keys:   stream, job, priority, lifo, list-active, rate, x-py:active, bell
+-- Args:   consumer, cell, known [[id, token]], cursor ("" at first), limit, limiter
 -- Reply:  ["ok", [id], next_cursor]; "" when everything has been looked at
 -- Errors: bad_argument
 -- Events: none
@@ -25,7 +25,7 @@ local function verdict(keys, id, known)
 end
 
 -- Pending entries of this consumer after an entry id. Returns the last one seen when there may be more.
-local function from_stream(settlement, back, args, known, released)
+local function from_stream(settlement, back, args, known, released, unstarted)
   local keys = settlement.keys
   local after = args.cursor == "" and "0" or args.cursor
   local entries = Ready.read_pending(keys, args.consumer, args.limit, after)
@@ -38,6 +38,9 @@ local function from_stream(settlement, back, args, known, released)
     if what == "back" then
       back:add(id, entry_id, Lease.taken(values[2]), { lifo = values[3], name = values[4] }, false)
       released[#released + 1] = id
+      if values[1] == "active" then
+        unstarted[#unstarted + 1] = tonumber(values[5]) or 0
+      end
     elseif what == "drop" then
       settlement:leave(id, entry_id)
     end
@@ -53,7 +56,7 @@ local function started_before(a, b)
   return a.number < b.number
 end
 
-local function from_lists(settlement, back, args, known, released, offset)
+local function from_lists(settlement, back, args, known, released, unstarted, offset)
   local keys = settlement.keys
   local ids = redis.call("ZRANGE", keys.active_of .. args.cell, offset, offset + args.limit - 1)
   local lost = {}
@@ -73,14 +76,17 @@ local function from_lists(settlement, back, args, known, released, offset)
     local values = job.values
     back:add(job.id, "", Lease.taken(values[2]), { lifo = values[3], name = values[4], cell = args.cell }, false)
     released[#released + 1] = job.id
+    unstarted[#unstarted + 1] = job.started
   end
   return #ids == args.limit and FROM_LISTS .. offset or ""
 end
 
-local SPEC = { consumer = "string", cell = "string", known = "table", cursor = "string", limit = "number" }
+local SPEC = {
+  consumer = "string", cell = "string", known = "table", cursor = "string", limit = "number", limiter = "?table",
+}
 
 Library.command("recover_orphans", { "allow-oom" }, SPEC, function(keys, args, now)
-  local fault = Arguments.row_fault(args.known, { "string", "string" })
+  local fault = Arguments.row_fault(args.known, { "string", "string" }) or Limits.fault(args.limiter)
   if fault then
     return Replies.bad_argument(fault)
   end
@@ -91,16 +97,19 @@ Library.command("recover_orphans", { "allow-oom" }, SPEC, function(keys, args, n
   end
   local settlement = Settlement.open(keys, now, args)
   local back = GivingBack.open(settlement)
-  local released = {}
+  local released, unstarted = {}, {}
   local next_cursor
   if string.sub(args.cursor, 1, #FROM_LISTS) == FROM_LISTS then
     local offset = tonumber(string.sub(args.cursor, #FROM_LISTS + 1)) or 0
-    next_cursor = from_lists(settlement, back, args, known, released, offset)
+    next_cursor = from_lists(settlement, back, args, known, released, unstarted, offset)
   else
     if args.cursor == "" then
       Ready.silence(keys, args.consumer)
     end
-    next_cursor = from_stream(settlement, back, args, known, released) or FROM_LISTS .. "0"
+    next_cursor = from_stream(settlement, back, args, known, released, unstarted) or FROM_LISTS .. "0"
+  end
+  if Limits.rate(keys, args.limiter) then
+    Rate.refund(keys, unstarted)
   end
   settlement:close()
   back:close()

@@ -1,7 +1,7 @@
 -- release: give jobs back that never started, or whose process crashed. No attempt is charged.
--- Moves:  active -> waiting; active -> failed (crashed too often)
--- Keys:   job, stream, priority, lifo, list-active, failed, events, metrics, bell, x-py:active
--- Args:   consumer, rows [[id, token, processed_on, entry_id, crash]], max_crashes, tail, events, metrics
+-- Moves:  active -> waiting; active -> failed (crashed too often, or revoked)
+-- Keys:   job, stream, priority, lifo, list-active, failed, events, metrics, rate, bell, x-py:active
+-- Args:   consumer, rows [[id, token, processed_on, entry_id, crash]], max_crashes, tail, limiter, events, metrics
 --         crash: false (never started), true (suspect: started in a process that died with several jobs), or the
 --         name of the signal that killed the process while only this job ran
 -- Reply:  ["ok", now_ms, [code]]
@@ -23,10 +23,12 @@ local function count_crash(job, crash)
   return nil
 end
 
-local function release(settlement, back, args, row)
+local function release(settlement, back, args, row, unstarted)
   local id, token, processed_on, entry_id, crash = row[1], row[2], row[3], row[4], row[5]
   local job = settlement.keys.job .. id
-  local values = redis.pcall("HMGET", job, "state", Lease.RUN, "processedOn", "lifo", "name", "x-py:cell", "opts")
+  local values = redis.pcall(
+    "HMGET", job, "state", Lease.RUN, "processedOn", "lifo", "name", "x-py:cell", "opts", "revoked"
+  )
   local refusal = values.err and Replies.GONE
     or Lease.refusal("release", values[1], values[2], values[3], token, processed_on)
   if refusal then
@@ -34,6 +36,15 @@ local function release(settlement, back, args, row)
       settlement:leave(id, entry_id)
     end
     return refusal
+  end
+  if not crash then
+    unstarted[#unstarted + 1] = processed_on
+  end
+  if values[8] == "1" then
+    settlement:leave(id, entry_id, values[6])
+    local policy = Retention.of_options(values[7], "removeOnFail")
+    Ending.revoke_run(settlement, id, token, processed_on, policy)
+    return Replies.FAILED
   end
   local crashes = count_crash(job, crash)
   if crashes and crashes >= args.max_crashes then
@@ -46,19 +57,22 @@ local function release(settlement, back, args, row)
   return Replies.ACCEPTED
 end
 
-local SPEC = { consumer = "string", rows = "table", max_crashes = "number" }
+local SPEC = { consumer = "string", rows = "table", max_crashes = "number", limiter = "?table" }
 local ROW = { "string", "string", "number", "string", "any" }
 
 Library.command("release", { "allow-oom" }, SPEC, function(keys, args, now)
-  local fault = Arguments.row_fault(args.rows, ROW)
+  local fault = Arguments.row_fault(args.rows, ROW) or Limits.fault(args.limiter)
   if fault then
     return Replies.bad_argument(fault)
   end
   local settlement = Settlement.open(keys, now, args)
   local back = GivingBack.open(settlement)
-  local outcomes = {}
+  local outcomes, unstarted = {}, {}
   for number, row in ipairs(args.rows) do
-    outcomes[number] = release(settlement, back, args, row)
+    outcomes[number] = release(settlement, back, args, row, unstarted)
+  end
+  if Limits.rate(keys, args.limiter) then
+    Rate.refund(keys, unstarted)
   end
   settlement:close()
   back:close()

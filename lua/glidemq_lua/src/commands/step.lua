@@ -1,25 +1,31 @@
 -- step: one cycle of a queue - record what has completed, and start what comes next.
--- Moves:  active -> completed; waiting -> active; delayed, prioritized -> waiting; waiting -> failed (expired,
---         revoked, malformed); waiting-children -> waiting (a parent's last child completed)
--- Keys:   job, stream, bell, scheduled, priority, lifo, list-active, completed, failed, events, metrics, meta,
+-- Moves:  active -> completed, or failed (revoked); waiting -> active; delayed, prioritized -> waiting; waiting ->
+--         failed (expired, revoked, malformed); waiting-children -> waiting (a parent's last child completed)
+-- Keys:   job, stream, bell, scheduled, priority, lifo, list-active, completed, failed, events, metrics, meta, rate,
 --         x-py:active, x-py:cells; log, jstream, signals, deps, parents of removed jobs
 -- Args:   consumer, cell, run, complete [[id, token, processed_on, entry_id, returnvalue, retain]], slots, ahead,
---         claimed [[entry_id, id]], rung [ring_id], events, metrics, max_bytes
+--         claimed [[entry_id, id]], rung [ring_id], limiter {max, duration_ms}, events, metrics, max_bytes
 -- Reply:  ["ok", now_ms, [code], [[blob, id, token, entry_id, name, opts, processed_on, flags]],
 --         [paused, next_due_ms, more, expired, quarantined]]
+--         code: 1 completed; 6 failed, since it was revoked
 --         more: 0 nothing is left, 1 ask again, 2 what is left may not start now and asking again would not help
+--         next_due_ms: when to ask again; with more = 2 that may be the end of a rate limit's window
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: completed, promoted, expired, failed, active (of a woken parent)
 
 -- Reads that yield nothing but ids to drop are repeated this often, then left to the next step.
 local ROUNDS = 4
 
+-- Due jobs made ready although a limit keeps them from starting now; else each would be a reason to ask again at once.
+local READY_BEYOND = 100
+
 local function complete(settlement, row)
   local id, token, processed_on, entry_id = row[1], row[2], row[3], row[4]
   local keys, now = settlement.keys, settlement.now
   local job = keys.job .. id
   local fields = redis.pcall(
-    "HMGET", job, "state", Lease.RUN, "processedOn", "parentId", "parentQueue", "parentIds", "x-py:cell"
+    "HMGET", job, "state", Lease.RUN, "processedOn", "parentId", "parentQueue", "parentIds", "x-py:cell",
+    "revoked"
   )
   local refusal = fields.err and Replies.GONE
     or Lease.refusal("complete", fields[1], fields[2], fields[3], token, processed_on)
@@ -30,6 +36,11 @@ local function complete(settlement, row)
     return refusal
   end
   settlement:leave(id, entry_id, fields[7])
+  if fields[8] == "1" then
+    local policy = Retention.of_options(redis.call("HGET", job, "opts"), "removeOnFail")
+    Ending.revoke_run(settlement, id, token, processed_on, policy)
+    return Replies.FAILED
+  end
   redis.call(
     "HSET", job, "state", "completed", "returnvalue", row[5], "finishedOn", now, Lease.RUN, Lease.spent(token)
   )
@@ -146,18 +157,20 @@ end
 
 -- Prioritized jobs move to their list only as far as there are slots for them: whatever is more urgent and comes
 -- later still goes first.
-local function promote(settlement, wants)
+local function promote(settlement, wants, beyond)
   local prioritized = 0
   if wants > 0 then
     prioritized = math.max(wants - redis.call("LLEN", settlement.keys.priority), 0)
   end
-  return Promotion.run(settlement, wants, prioritized, Promotion.FEW_CLASSES)
+  return Promotion.run(settlement, math.max(wants, beyond), prioritized, Promotion.FEW_CLASSES)
 end
 
--- A call that took nothing and moved nothing would only be repeated by the next one.
+-- A call that took nothing and moved nothing, or all that a limit allows, would be repeated in vain.
 local function what_is_left(intake, promotion, left)
   if not left then
     return Intake.NOTHING_LEFT
+  elseif intake.limited and #intake.activations >= intake.places then
+    return Intake.BLOCKED
   end
   local progress = #intake.activations + intake.dropped + promotion.expired + promotion.dropped
   return progress > 0 and Intake.MORE_LEFT or Intake.BLOCKED
@@ -170,12 +183,37 @@ local function take_all(intake, args, claimed)
   local held = {}
   take_claimed(intake, claimed, held)
   local more = take_returned(intake, args.consumer)
-  local promotion = promote(settlement, intake:wants())
+  local promotion = promote(settlement, intake:wants(), intake.limited and READY_BEYOND or 0)
   take_list(intake, keys.priority)
   take_list(intake, keys.lifo)
   local left = take_stream(intake, args.consumer, held) or more or intake.held > 0 or promotion.left
   Ready.give_back(keys, held)
   return promotion, what_is_left(intake, promotion, left)
+end
+
+-- What the queue's and the worker's limits leave of the slots. Work ahead of free slots would take places from hosts
+-- that could start it. Returns the rate limit's window, if there is one.
+local function apply_limits(intake, args, concurrency, rate, unstarted)
+  local keys, now = intake.settlement.keys, intake.settlement.now
+  rate = Rate.stricter(rate, args.limiter or nil)
+  local window = rate and Rate.window(keys, rate, now)
+  if concurrency or window then
+    local free = concurrency and Limits.free(keys, concurrency, unstarted) or math.huge
+    free = math.min(free, window and window.free or math.huge)
+    intake.places = math.min(intake.places, args.slots, free)
+    intake.limited = intake.places == free
+  end
+  return window
+end
+
+-- When to ask again. While the queue is paused or until a closed window ends, nothing of what is left can start.
+local function next_look(promotion, more, paused, window)
+  if paused then
+    return -1
+  elseif window and window.free <= 0 and more == Intake.BLOCKED then
+    return window.ends
+  end
+  return promotion.next_due
 end
 
 local function ring_for_lists(keys)
@@ -186,12 +224,12 @@ end
 
 local SPEC = {
   consumer = "string", cell = "string", run = "string", complete = "table", slots = "number", ahead = "number",
-  claimed = "table", rung = "?table", max_bytes = "number",
+  claimed = "table", rung = "?table", limiter = "?table", max_bytes = "number",
 }
 local ROW = { "string", "string", "number", "string", "string", "any" }
 
 Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
-  local fault = Arguments.row_fault(args.complete, ROW)
+  local fault = Arguments.row_fault(args.complete, ROW) or Limits.fault(args.limiter)
   if fault then
     return Replies.bad_argument(fault)
   end
@@ -204,17 +242,17 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
 
   local rung = args.rung or {}
   Ready.answer(keys, rung)
-  local paused, concurrency = Limits.read(keys)
+  local paused, concurrency, rate = Limits.read(keys)
   local slots, ahead = args.slots, args.ahead
   local intake = Intake.open(settlement, args, slots, ahead)
   local claimed = verify_claimed(settlement, args)
-  if concurrency then
-    -- Work ahead of free slots would take places from hosts that could start it.
-    intake.places = math.min(slots, Limits.free(keys, concurrency, #claimed))
-  end
+  local window = apply_limits(intake, args, concurrency, rate, #claimed)
   local promotion, more = nil, Intake.NOTHING_LEFT
   if not paused and (slots + ahead > 0 or #claimed > 0 or #rung > 0) then
     promotion, more = take_all(intake, args, claimed)
+    if window then
+      Rate.count(keys, window, #intake.activations, now)
+    end
     -- Rings follow progress, or a full host that heard one passes it on; else hosts would ring each other for ever.
     if more == Intake.MORE_LEFT or slots + ahead == 0 and #rung > 0 then
       ring_for_lists(keys)
@@ -224,10 +262,10 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
     local held = {}
     take_claimed(intake, claimed, held)
     Ready.give_back(keys, held)
-    promotion = promote(settlement, 0)
+    promotion = promote(settlement, 0, 0)
   end
   settlement:close()
   local expired = intake.expired + promotion.expired
-  local hints = { paused and 1 or 0, promotion.next_due, more, expired, intake.quarantined }
+  local hints = { paused and 1 or 0, next_look(promotion, more, paused, window), more, expired, intake.quarantined }
   return Replies.pack("ok", now, outcomes, intake.activations, hints)
 end)

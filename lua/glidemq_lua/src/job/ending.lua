@@ -15,6 +15,24 @@ function Ending.fail(settlement, id, reason, processed_on, policy, ...)
   settlement:fail(id, math.max(now - (tonumber(processed_on) or now), 0), policy)
 end
 
+-- The run of a revoked job has ended, however it ended: it fails, without a retry. Returns the attempts made.
+function Ending.revoke_run(settlement, id, token, processed_on, policy)
+  local attempts_made = redis.call("HINCRBY", settlement.keys.job .. id, "attemptsMade", 1)
+  Ending.fail(
+    settlement, id, Ending.REVOKED, processed_on, policy, "processedOn", settlement.now, Lease.RUN, Lease.spent(token)
+  )
+  return attempts_made
+end
+
+-- Revoked while nobody ran it. What tells is the event `revoked`, which a flagged job gets as well.
+function Ending.revoke(settlement, id)
+  redis.call(
+    "HSET", settlement.keys.job .. id, "state", "failed", "failedReason", Ending.REVOKED, "finishedOn", settlement.now
+  )
+  settlement:event("revoked", id)
+  settlement:fail(id, 0, false)
+end
+
 -- Nobody started the job before its `expireAt`: no attempt is counted.
 function Ending.expire(settlement, id)
   local now = settlement.now

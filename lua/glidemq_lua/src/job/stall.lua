@@ -4,8 +4,8 @@ local Stall = {}
 local SHORTEST_LOCK, LONGEST_LOCK = 1000, 86400000
 
 -- Fields that Stall.judge reads.
-local FIELDS = { "state", "id", "name", "lastActive", "opts", "lifo", Lease.RUN, "expireAt", "processedOn" }
-local STATE, ID, NAME, LAST_ACTIVE, OPTS, LIFO, RUN, EXPIRE_AT, PROCESSED_ON = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local FIELDS = { "state", "id", "name", "lastActive", "opts", "lifo", Lease.RUN, "expireAt", "processedOn", "revoked" }
+local STATE, ID, NAME, LAST_ACTIVE, OPTS, LIFO, RUN, EXPIRE_AT, PROCESSED_ON, REVOKED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 
 -- The job's own lock duration if it has a valid one, else the worker's, else the interval.
 local function lock_of(opts, limits)
@@ -59,7 +59,11 @@ function Stall.strike(settlement, id, values, max_stalled)
     Ending.expire(settlement, id)
     return "expired"
   end
-  if redis.call("HINCRBY", job, "stalledCount", 1) > max_stalled then
+  local stalled = redis.call("HINCRBY", job, "stalledCount", 1)
+  if values[REVOKED] == "1" then
+    Ending.fail(settlement, id, Ending.REVOKED, values[PROCESSED_ON], false, Lease.RUN, run)
+    return "failed"
+  elseif stalled > max_stalled then
     Ending.fail(settlement, id, Ending.STALLED, values[PROCESSED_ON], false, Lease.RUN, run)
     return "failed"
   end

@@ -26,6 +26,19 @@ local LEGAL = {
   -- Node's manual retry of a failed job writes the sorted set before the state.
   promote = { delayed = true, prioritized = true, failed = true },
   wake = { ["waiting-children"] = true },
+  -- A running job is only flagged: its run ends as revoked, whatever it reports. So is a finished one, for a retry.
+  revoke = {
+    waiting = true,
+    delayed = true,
+    prioritized = true,
+    ["group-waiting"] = true,
+    ["waiting-children"] = true,
+    suspended = true,
+  },
+  promote_by_hand = { delayed = true },
+  reschedule = { waiting = true, delayed = true, prioritized = true },
+  retry_by_hand = { failed = true },
+  move_to_delayed = { active = true },
 }
 
 function States.allows(transition, state)

@@ -9,6 +9,11 @@ function Delayed.score(priority, due)
   return priority * SHIFT + due
 end
 
+-- Whether a due time leaves the class of its score alone; it does until the year 2109.
+function Delayed.fits(due)
+  return due >= 0 and due < SHIFT
+end
+
 -- The priority class of a score, and its due time.
 function Delayed.split(score)
   local class = math.floor(score / SHIFT)

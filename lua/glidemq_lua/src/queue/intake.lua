@@ -24,7 +24,7 @@ function Intake.open(settlement, args, slots, ahead)
     max_bytes = args.max_bytes,
     slots = slots,
     places = math.min(slots + ahead, MOST),
-    limited = false, -- a limit leaves fewer places than the caller has slots
+    limited = false, -- the places are all that a limit leaves
     constrained = 0,
     bytes = 0,
     activations = {},

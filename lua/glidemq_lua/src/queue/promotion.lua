@@ -12,7 +12,8 @@ local function split_member(member)
   return id or member, subscription
 end
 
-local function place(keys, id, class, name, lifo)
+-- Puts a job where ready ones of its kind wait. Returns whether that is a list.
+function Promotion.place(keys, id, class, name, lifo)
   if lifo == "1" then
     redis.call("RPUSH", keys.lifo, id)
     return true
@@ -48,7 +49,7 @@ local function promote_member(settlement, member, class)
     end
     return "expired", false
   end
-  local to_list = place(keys, id, class, fields[2], fields[3])
+  local to_list = Promotion.place(keys, id, class, fields[2], fields[3])
   redis.call("HSET", job, "state", "waiting")
   settlement:event("promoted", id)
   return "promoted", to_list

@@ -140,6 +140,12 @@ function Ready.pending(keys)
   return summary[1], returned
 end
 
+-- The consumer for which an entry is pending, or nil.
+function Ready.holder(keys, entry_id)
+  local pending = redis.pcall("XPENDING", keys.stream, Ready.GROUP, entry_id, entry_id, 1)
+  return not is_error(pending) and pending[1] and pending[1][2] or nil
+end
+
 -- Jobs that wait to be started; the entries of `py-returned` are pending, yet wait.
 function Ready.waiting(keys)
   local pending, returned = Ready.pending(keys)

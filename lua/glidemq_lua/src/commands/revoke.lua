@@ -1,0 +1,75 @@
+-- revoke: nobody wants this job's outcome any more. One that nobody runs fails at once; a running one is flagged, its
+-- next heartbeat says so to whoever runs it, and whatever that host reports, the run ends as revoked.
+-- Moves:  waiting, delayed, prioritized, group-waiting, waiting-children, suspended -> failed
+-- Keys:   job, stream, priority, lifo, scheduled, groupq, group, ratelimited, suspended, failed, events
+-- Args:   id, resume (from the last reply; absent at first)
+-- Reply:  ["revoked", resume or false] | ["flagged"] | ["not_found"]
+--         A resume means: the job has failed, but its stream entry was not found among the likeliest; call again with
+--         it to go on. `step` drops an entry left behind; a Node worker would report the job as failed once more.
+--         A finished job is flagged, too: it stays as it is, and fails if it is retried.
+-- Errors: bad_argument
+-- Events: revoked
+local SPEC = { id = "string", resume = "?table" }
+
+local ID, STATE, TIMESTAMP, DELAY, GROUP_KEY, ORDERING_SEQ, REASON, REVOKED = 1, 2, 3, 4, 5, 6, 7, 8
+
+-- Takes the job out of the place that its state names. Returns the stream ranges where its entry may stand.
+local function withdraw(keys, id, job)
+  local state = job[STATE]
+  if state == "suspended" then
+    redis.call("ZREM", keys.suspended, id)
+  elseif state == "group-waiting" and job[GROUP_KEY] then
+    redis.call("ZREM", keys.groupq .. job[GROUP_KEY], id)
+  elseif state == "waiting" then
+    if not Withdrawal.from_lists(keys, id) then
+      return Withdrawal.ranges(job[TIMESTAMP], job[DELAY])
+    end
+  elseif state ~= "waiting-children" then
+    redis.call("ZREM", keys.scheduled, id)
+  end
+  return {}
+end
+
+local function revoke(keys, id, job, now)
+  -- Ended by hand, the job counts in no metric.
+  local settlement = Settlement.open(keys, now, { metrics = false })
+  local ranges = withdraw(keys, id, job)
+  Ending.revoke(settlement, id)
+  settlement:close()
+  Groups.skip(keys, job[GROUP_KEY], job[ORDERING_SEQ], now)
+  return ranges
+end
+
+Library.command("revoke", { "allow-oom" }, SPEC, function(keys, args, now)
+  local fault = Withdrawal.fault(args.resume)
+  if fault then
+    return Replies.bad_argument(fault)
+  end
+  local id = args.id
+  local job = redis.call(
+    "HMGET", keys.job .. id, "id", "state", "timestamp", "delay", "groupKey", "orderingSeq", "failedReason", "revoked"
+  )
+  local ranges = args.resume
+  if not ranges then
+    if not job[ID] then
+      return Replies.pack("not_found")
+    end
+    if job[STATE] == "failed" and job[REVOKED] == "1" and job[REASON] == Ending.REVOKED then
+      return Replies.pack("revoked", false)
+    end
+    redis.call("HSET", keys.job .. id, "revoked", "1")
+    if not States.allows("revoke", job[STATE]) then
+      Events.emit(keys, "revoked", id)
+      return Replies.pack("flagged")
+    end
+    ranges = revoke(keys, id, job, now)
+  elseif job[STATE] ~= "failed" then
+    -- Retried meanwhile: an entry found now may be that of its next run.
+    ranges = {}
+  end
+  local entry_id, unsearched = Entries.search(keys, id, ranges, Withdrawal.BUDGET)
+  if entry_id then
+    Ready.drop(keys, { entry_id })
+  end
+  return Replies.pack("revoked", #unsearched > 0 and unsearched)
+end)

@@ -1,0 +1,19 @@
+-- ManualRetry: a failed job gets all its attempts once more, at once. What it failed of is forgotten, apart from a
+-- revocation and an `expireAt` in the past: with those it fails again.
+local ManualRetry = {}
+
+-- Returns false, and changes nothing, unless the job has failed. The caller takes it out of the failed set.
+function ManualRetry.schedule(keys, id, now)
+  local key = keys.job .. id
+  local job = redis.call("HMGET", key, "id", "state", "priority", "x-py:crashes")
+  if not job[1] or not States.allows("retry_by_hand", job[2]) then
+    return false
+  end
+  Delayed.add(keys, id, tonumber(job[3]) or 0, now)
+  redis.call("HSET", key, "state", "delayed", "attemptsMade", "0", "failedReason", "", "finishedOn", "")
+  if job[4] then
+    -- Killed processes are counted anew; the field alone still makes it run with no other beside it.
+    redis.call("HSET", key, "x-py:crashes", "0")
+  end
+  return true
+end
