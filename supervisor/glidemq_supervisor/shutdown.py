@@ -99,7 +99,7 @@ class Shutdown:
             self._stop_gateways(now)
         if self.stage is Stage.STOPPING_GATEWAYS:
             gateways = [cell.gateway for cell in self._cells]
-            if now >= self._stage_ends and any(slot.alive for slot in gateways):
+            if now >= self._stage_ends and any(slot.phase is Phase.LEAVING for slot in gateways):
                 log.error(
                     "a gateway does not stop and is killed: its jobs run again when their leases expire"
                 )
