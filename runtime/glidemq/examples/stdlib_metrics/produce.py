@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from glidemq import Job, JobOptions, Queue, Retention
 from glidemq.examples.stdlib_metrics.measure import FileRecord, stdlib_files
 from glidemq.examples.stdlib_metrics.processors import QUEUE, SourceFile
-from glidemq.examples.stdlib_metrics.summary import Totals, print_totals
+from glidemq.examples.stdlib_metrics.summary import Totals, print_plain, print_totals
 
 MeasureJob: TypeAlias = Job[SourceFile, FileRecord]
 MeasureQueue: TypeAlias = Queue[SourceFile, FileRecord]
@@ -94,8 +94,10 @@ async def collect(queue: MeasureQueue, ids: Sequence[str]) -> QueueRun:
 
 async def take_back(queue: MeasureQueue, ids: Sequence[str]) -> None:
     """Remove the jobs that have not started, so that an interrupted run leaves no work for the next one."""
-    for first in range(0, len(ids), BULK):
-        await asyncio.gather(*map(queue.remove, ids[first : first + BULK]), return_exceptions=True)
+    ours = set(ids)
+    waiting = [job.id for job in await queue.get_jobs("waiting", exclude_data=True) if job.id in ours]
+    for first in range(0, len(waiting), BULK):
+        await asyncio.gather(*map(queue.remove, waiting[first : first + BULK]), return_exceptions=True)
 
 
 async def produce_everything(console: Console) -> int:
@@ -104,7 +106,7 @@ async def produce_everything(console: Console) -> int:
         run = await produce(queue, stdlib_files(), console)
     print_totals(Totals.of(run.records), console)
     for failure in run.failures:
-        console.print(failure, style="red", markup=False, highlight=False)
+        print_plain(failure, console, "red")
     return 1 if run.failures else 0
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import signal
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import track
 
+from glidemq import GlideMQError
 from glidemq.examples.stdlib_metrics.measure import stdlib_files
 from glidemq.examples.stdlib_metrics.plain_loop import run_plain_loop
 from glidemq.examples.stdlib_metrics.processors import QUEUE
 from glidemq.examples.stdlib_metrics.produce import MeasureQueue, QueueRun, produce
-from glidemq.examples.stdlib_metrics.summary import Totals, print_totals
+from glidemq.examples.stdlib_metrics.summary import Totals, print_plain, print_totals
 from glidemq.examples.stdlib_metrics.supervisor_process import SupervisorProcess
 
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
@@ -59,12 +61,20 @@ def sample(paths: Sequence[str], limit: int | None) -> list[str]:
     return [paths[index * len(paths) // limit] for index in range(limit)]
 
 
+def positive(text: str) -> int:
+    """An integer above 0. Raises ValueError, which argparse turns into a message."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
 def report(queued: QueueRun, paths: Sequence[str], console: Console) -> bool:
     """Print the totals and the comparison with a plain loop; whether both have found the same."""
     totals = Totals.of(queued.records)
     print_totals(totals, console)
     for failure in queued.failures:
-        console.print(failure, style="red", markup=False, highlight=False)
+        print_plain(failure, console, "red")
 
     plain = run_plain_loop(track(paths, "the same in one plain loop", console=console, transient=True))
     same = Totals.of(plain.records) == totals and not queued.failures
@@ -83,9 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the example; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m glidemq.examples.stdlib_metrics", description=__doc__)
     parser.add_argument("--procs", default="auto", help="actor processes; auto: one per usable core")
-    parser.add_argument("--limit", type=int, metavar="N", help="measure only N files, spread over all")
+    parser.add_argument("--limit", type=positive, metavar="N", help="measure only N files, spread over all")
     options = parser.parse_args(arguments)
 
+    # The supervisor finds the same server and says which; once is enough.
+    logging.getLogger("glidemq.connection").setLevel(logging.ERROR)
     console = Console()
     paths = sample(stdlib_files(), options.limit)
     try:
@@ -93,8 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("interrupted; the supervisor has stopped and the jobs are taken back")
         return INTERRUPTED
-    except SupervisorEndedError as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
+    except (SupervisorEndedError, GlideMQError) as error:
+        print_plain(str(error), console, "red")
         return 1
     if not report(queued, paths, console):
         return 1

@@ -88,4 +88,9 @@ def print_totals(totals: Totals, console: Console) -> None:
         table.add_row(name, value)
     console.print(table)
     for reason, count in totals.reasons:
-        console.print(f"  {count:>3} x {reason}", style="dim", markup=False, highlight=False)
+        print_plain(f"  {count:>3} x {reason}", console, "dim")
+
+
+def print_plain(text: str, console: Console, style: str) -> None:
+    """Text that others wrote: as it is, on one line, however narrow the console."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -13,6 +13,8 @@ from types import TracebackType
 
 from rich.console import Console
 
+from glidemq.examples.stdlib_metrics.summary import print_plain
+
 APP = "glidemq.examples.stdlib_metrics:app"
 _PR_SET_PDEATHSIG = 1
 
@@ -68,8 +70,7 @@ class SupervisorProcess:
     async def _relay_log(self) -> None:
         assert self._process is not None and self._process.stdout is not None
         async for line in self._process.stdout:
-            text = line.decode(errors="replace").rstrip()
-            self._console.print(text, style="dim", markup=False, highlight=False)
+            print_plain(line.decode(errors="replace").rstrip(), self._console, "dim")
 
 
 def _drain_when_parent_dies() -> None:
