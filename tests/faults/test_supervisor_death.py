@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.testkit.checker import check
 from tests.testkit.effects import History
 from tests.testkit.process_tree import holders_of, is_gone, memory_files_of
 from tests.testkit.runtime import Clock, Runtime
-from tests.testkit.waiting import eventually
+from tests.testkit.waiting import POLL_S, eventually
 
 # Two seconds are the promise. Polling for it costs a look at every process of the machine.
 GONE_WITHIN_S = 2.0
@@ -110,10 +111,8 @@ async def test_embedded_server_dies_with_its_killed_supervisor_and_keeps_the_job
     assert [job.id for job in await again.queue.get_jobs("completed")][:1]
     await again.add_many(5)
 
-    async def all_completed() -> bool:
-        return (await again.queue.get_job_counts())["completed"] == 37
-
-    await eventually(all_completed, "all jobs complete")
+    while (await again.queue.get_job_counts())["completed"] < 37:
+        await asyncio.sleep(POLL_S)
     assert {len(history.runs_of(job)) for job in left} == {2}
     assert {len(history.runs_of(job)) for job in done} == {1}
     assert second.stop() == 0
