@@ -53,10 +53,12 @@ def _probe(config: RuntimeConfig, entry_points: EntryPoints) -> ProbeResult:
 
 def _describe(config: RuntimeConfig, manifest: Manifest) -> list[str]:
     plans = plan_for(config, manifest)
-    lines = [f"app: {manifest['app']} serves {manifests.describe(manifest)}"]
+    lines = [f"server: {manifests.with_server_of(config, manifest).connection}"]
+    lines += [f"app: {manifest['app']} serves {manifests.describe(manifest)}"]
     for plan in plans:
         actors = ", ".join(f"{plan.at_start} {role}" for role in manifests.roles_of(manifest))
-        cores = ",".join(map(str, sorted(plan.cores.cpus)))
+        bound = config.pin or plan.cores.is_part
+        cores = f"cores {','.join(map(str, sorted(plan.cores.cpus)))}" if bound else "any core"
         room = f"room for {len(plan.slots)} in all"
-        lines.append(f"cell {plan.index}: 1 gateway, {actors} actors at the start ({room}), cores {cores}")
+        lines.append(f"cell {plan.index}: 1 gateway, {actors} actors at the start ({room}), {cores}")
     return lines

@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The options. None has a default here: what is not given comes from elsewhere, or from RuntimeConfig."""
     parser = _Parser(
         prog="glidemq-supervisor",
+        usage="glidemq-supervisor [check] [module:app] [options]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

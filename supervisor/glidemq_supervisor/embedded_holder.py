@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from glidemq.config import RuntimeConfig
+from glidemq.config import ConnectionOptions
 from glidemq_supervisor.descriptors import DescriptorLedger
 
 if TYPE_CHECKING:
@@ -19,19 +19,21 @@ class EmbeddedHolder:
     releases it too.
     """
 
-    def __init__(self, config: RuntimeConfig, descriptors: DescriptorLedger) -> None:
-        self._directory = config.connection.embedded
+    def __init__(self, descriptors: DescriptorLedger) -> None:
         self._descriptors = descriptors
         self._server: EmbeddedServer | None = None
         self._asking = False
 
-    def acquire(self) -> None:
-        """Take the hold and let the server start, without waiting. Raises ConfigurationError."""
-        if self._directory is None:
+    def acquire(self, connection: ConnectionOptions) -> None:
+        """Take the hold and let the server start, without waiting; nothing if `connection` is to a real server.
+
+        Raises ConfigurationError when there can be no embedded server here.
+        """
+        if connection.embedded is None or self._server is not None:
             return
         from glidemq.embedded import EmbeddedServer
 
-        self._server = EmbeddedServer.acquire(self._directory)
+        self._server = EmbeddedServer.acquire(connection.embedded)
         self._descriptors.record(*self._server.fds())
         self._asking = True
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from glidemq.config import RuntimeConfig
 from glidemq.process_spec import Role
 
 Manifest = Mapping[str, Any]
@@ -26,6 +28,15 @@ def why_unservable(manifest: Manifest) -> str | None:
     if not manifest["queues"]:
         return f'{manifest["app"]} has no processors: decorate a function with @app.processor("queue")'
     return None
+
+
+def with_server_of(config: RuntimeConfig, manifest: Manifest) -> RuntimeConfig:
+    """The configuration with the server that the app names, where nothing else has named one.
+
+    Raises ConfigurationError when the app's URL cannot be one.
+    """
+    url = manifest.get("url")
+    return dataclasses.replace(config, url=url) if config.url is None and url else config
 
 
 def why_not_reloadable(current: Manifest, new: Manifest) -> str | None:

@@ -20,14 +20,14 @@ log = logging.getLogger("glidemq.supervisor")
 class Staffing:
     """Fills slots, by a fork of its own or, with `--preload`, by way of the zygote.
 
-    Written by: whoever changes the app over, which sets `manifest` and `app_epoch` for the processes to come.
-    Read by: the supervisor's loop.
+    Written by: whoever learns about the app; `config`, `manifest` and `app_epoch` are for the processes to
+    come. Read by: the supervisor's loop.
     """
 
     def __init__(
         self, config: RuntimeConfig, entry_points: EntryPoints, forker: Forker, preloaded: PreloadedForks
     ) -> None:
-        self._config = config
+        self.config = config
         self._entry_points = entry_points
         self._forker = forker
         self._preloaded = preloaded
@@ -57,18 +57,18 @@ class Staffing:
         return min(due, default=None)
 
     def _fork(self, cell: Cell, slot: ProcessSlot, now: float) -> None:
-        setup = cell.setup_of(slot, self._config)
-        if self._config.preload and not slot.address.is_gateway:
+        setup = cell.setup_of(slot, self.config)
+        if self.config.preload and not slot.address.is_gateway:
             self._preloaded.ask(cell, slot, setup, self.app_epoch, now)
             return
         slot.begin(self.app_epoch)
         supervisor_pid = os.getpid()
         try:
             if slot.address.is_gateway:
-                gateway = cell.gateway_spec(self._config, self.manifest, supervisor_pid)
+                gateway = cell.gateway_spec(self.config, self.manifest, supervisor_pid)
                 pid = self._forker.fork(self._entry_points.gateway, gateway, setup)
             else:
-                actor = cell.actor_spec(slot, self._config, supervisor_pid)
+                actor = cell.actor_spec(slot, self.config, supervisor_pid)
                 pid = self._forker.fork(self._entry_points.actor, actor, setup)
         except OSError as error:  # EAGAIN, ENOMEM: the machine is short of processes or memory now
             log.error("cannot fork %s: %s; trying again in %g s", slot.label, error.strerror, RETRY_S)

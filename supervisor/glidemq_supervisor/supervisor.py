@@ -66,7 +66,7 @@ class Supervisor:
         self._roller = Roller()
         self._recycling = Recycling(settings.recycling)
         self._rates = status_table.DoneRates()
-        self._embedded = EmbeddedHolder(config, self._descriptors)
+        self._embedded = EmbeddedHolder(self._descriptors)
         self._reaper = Reaper()
         self._cells: list[Cell] = []
         self._scaling: Scaling | None = None
@@ -85,7 +85,8 @@ class Supervisor:
             kernel.become_subreaper()
         try:
             self._app.begin(time.monotonic())
-            self._embedded.acquire()  # after that fork, so that the two go on side by side
+            if self._config.url is not None:  # else the app may still name a server of its own
+                self._embedded.acquire(self._config.connection)
             while self._exit_status is None:
                 self._sleep()
                 self._turn(time.monotonic())
@@ -254,9 +255,13 @@ class Supervisor:
         if self._app.error is not None:
             log.critical("%s", self._app.error)
             self._exit_status = EXIT_USAGE
-        if self._cells or self._app.manifest is None or self._embedded.asking:
+        if self._cells or self._app.manifest is None:
             return
-        cells = build_cells(self._config, self._app.manifest, self._bell, self._descriptors)
+        self._staffing.config = config = manifest.with_server_of(self._config, self._app.manifest)
+        self._embedded.acquire(config.connection)
+        if self._embedded.asking:
+            return
+        cells = build_cells(config, self._app.manifest, self._bell, self._descriptors)
         self._cells = self._staffing.cells = self._preloaded.cells = cells
         self._scaling = Scaling(cells, manifest.roles_of(self._app.manifest))
         self._scaling.start(now)

@@ -53,7 +53,7 @@ class Zygote:
         """Import, report (the manifest, or one line that says what is wrong), serve."""
         try:
             self._app = self._import(preload_entry_point, app)
-            report: dict[str, Any] = self._app.manifest()
+            report: dict[str, Any] = self._app.manifest(app)
         except GlideMQError as error:
             report = {"error": str(error)}
         with os.fdopen(result_fd, "w") as result:

@@ -85,9 +85,9 @@ class StandInApp:
         if error is not None:
             raise ConfigurationError(error)
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self, name: str) -> dict[str, Any]:
         queues = self.settings.get("queues", [{"name": "q", "role": "sync", "concurrency": 1}])
-        return {"app": self.name, "queues": queues}
+        return {"app": name, "queues": queues, "url": self.settings.get("url")}
 
 
 def preload(app: str) -> StandInApp:
@@ -98,7 +98,7 @@ def probe(spec: ProbeSpec) -> int:
     write_journal("probe", "started")
     status = EXIT_OK
     try:
-        report: dict[str, Any] = preload(spec.app).manifest()
+        report: dict[str, Any] = preload(spec.app).manifest(spec.app)
     except ConfigurationError as error:
         report = {"error": str(error)}
         status = EXIT_USAGE

@@ -129,6 +129,17 @@ def test_check_imports_the_app_and_shows_the_layout_without_a_server(place: Path
     assert "cell 0: 1 gateway, 2 sync, 2 async actors at the start (room for 8 in all)" in done.stdout
 
 
+def test_server_that_the_app_names_is_used_where_nothing_else_names_one(place: Path) -> None:
+    (place / "shop.py").write_text(APP.replace("App()", 'App("valkey://u:hunter2@10.1.2.3:77")'))
+    done = run(place, "check", "shop:app")
+    assert done.returncode == 0, done.stderr
+    assert "10.1.2.3:77" in done.stdout.split("server: ")[1].splitlines()[0]
+    assert "hunter2" not in done.stdout + done.stderr
+    assert not (place / ".glidemq").exists()
+    done = run(place, "check", "shop:app", GLIDEMQ_URL="valkey://127.0.0.1:9")
+    assert "127.0.0.1:9" in done.stdout.split("server: ")[1].splitlines()[0]
+
+
 def test_check_of_a_broken_app_fails(place: Path) -> None:
     (place / "broken.py").write_text("import no_such_package\n")
     done = run(place, "check", "broken:app", "--url", "valkey://127.0.0.1:9")
