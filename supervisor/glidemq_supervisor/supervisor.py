@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from glidemq.config import RuntimeConfig
-from glidemq.errors import GlideMQError
+from glidemq.errors import ConfigurationError, GlideMQError
 from glidemq.process_spec import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from glidemq.shared_memory import Doorbell, KillReason
 from glidemq_supervisor import kernel, manifest, status_table
@@ -92,7 +92,7 @@ class Supervisor:
                 self._turn(time.monotonic())
         except GlideMQError as error:  # no memory for the arena, no directory for the embedded server, …
             log.critical("%s", error)
-            self._exit_status = EXIT_FAILED
+            self._exit_status = EXIT_USAGE if isinstance(error, ConfigurationError) else EXIT_FAILED
         finally:
             self._leave_nothing_behind()
         return self._exit_status

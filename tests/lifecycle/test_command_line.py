@@ -140,6 +140,13 @@ def test_server_that_the_app_names_is_used_where_nothing_else_names_one(place: P
     assert "127.0.0.1:9" in done.stdout.split("server: ")[1].splitlines()[0]
 
 
+def test_layout_that_cannot_work_is_refused_before_anything_starts(place: Path) -> None:
+    line = only_line_of(
+        run(place, "shop:app", "--procs", "1", "--cells", "2", "--url", "valkey://127.0.0.1:9")
+    )
+    assert "--cells 2 needs at least as many actor processes" in line
+
+
 def test_check_of_a_broken_app_fails(place: Path) -> None:
     (place / "broken.py").write_text("import no_such_package\n")
     done = run(place, "check", "broken:app", "--url", "valkey://127.0.0.1:9")
