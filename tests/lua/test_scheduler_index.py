@@ -71,6 +71,8 @@ def test_lost_index_is_rebuilt_from_the_entries(schedules: Schedules) -> None:
     schedules.tick()
     looks = schedules.looks()
     schedules.driven.client.delete(schedules.driven.key("x-py:schedulers"))
+    schedules.tick_once()
+    assert 0 < len(schedules.looks()) < 250
     # Entries that were never seen are read at every look, not at every second.
     for _ in range(10):
         schedules.tick()
@@ -93,7 +95,7 @@ def test_a_look_at_many_schedulers_reads_a_slice_of_them(schedules: Schedules) -
     schedules.tick_once()  # within the second nobody reads
     stats = client.info("commandstats")
     assert stats["cmdstat_hscan"]["calls"] == 1
-    assert stats["cmdstat_zscore"]["calls"] < 300
+    assert "cmdstat_hgetall" not in stats
     fired = []
     for _ in range(12):
         schedules.driven.pass_time(SECOND)
