@@ -65,6 +65,7 @@ async def test_frozen_cell_s_jobs_run_elsewhere_and_its_late_outcomes_are_refuse
         accepted_pid = next(run.pid for run in history.runs_of(job) if run.token == _token(queue, job))
         assert accepted_pid in second.actors().values(), "the outcome of the frozen cell was accepted"
     assert sorted(first.tree()) == sorted(frozen), "a process of the frozen cell was replaced"
+    assert len(first.lines("lost the lease")) <= 2, "it is said once a job"
     assert first.stop() == 0
 
 

@@ -87,7 +87,11 @@ class Cell:
         self._leases_in_doubt = False
         self._restoring = asyncio.Lock()
         self.heartbeat = Heartbeat(
-            connection=commands, in_flight=in_flight, link=link, consumer=settings.consumer
+            connection=commands,
+            in_flight=in_flight,
+            link=link,
+            consumer=settings.consumer,
+            on_away=lambda: self._stall_recovery.grant_grace(),
         )
         self._registration = Registration(
             connection=commands,
@@ -103,6 +107,7 @@ class Cell:
             stalled_interval_s=settings.stalled_interval,
             max_stalled_count=settings.max_stalled_count,
             observer=self.observer,
+            was_away=lambda: self.heartbeat.was_away,
         )
         self._promoter = Promoter(
             connection=commands,

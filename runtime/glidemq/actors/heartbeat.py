@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 
 from glidemq.actors.actor import PeriodicActor
 from glidemq.clock import monotonic_ns
@@ -11,7 +12,7 @@ from glidemq.commands.extend_leases import EXTENDED, REVOKED, ExtendLeasesComman
 from glidemq.commands.step import GONE, LEASE_LOST
 from glidemq.connection.connection import Connection
 from glidemq.pipeline.in_flight import InFlight
-from glidemq.pipeline.lease import Lease
+from glidemq.pipeline.lease import MAX_BEAT_INTERVAL_MS, MAX_LOCK_MS, Lease
 from glidemq.pipeline.link import WorkLink
 from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.rings.cancel_board import CancelReason
@@ -19,6 +20,7 @@ from glidemq.rings.cancel_board import CancelReason
 log = logging.getLogger("glidemq.actors")
 
 LEASES_PER_CALL = 500
+NEVER_NS = 1 << 63
 TICK_S = 0.5  # half of the shortest heartbeat interval: locks are at least one second long
 
 
@@ -26,20 +28,43 @@ class Heartbeat(PeriodicActor):
     """Keeps every live lease of the cell, at half of its lock and never slower than every 10 s (ruling 3).
 
     A job whose process is dead, stopped, or past its time is not extended: then its lease runs out, as it should.
+    A lost lease is final, and not extended either. Owns: when it last came round, from which `was_away` tells a
+    process that was itself stopped or starved. Read by: stall recovery.
     """
 
     name = "heartbeat"
 
-    def __init__(self, *, connection: Connection, in_flight: InFlight, link: WorkLink, consumer: str) -> None:
+    def __init__(
+        self,
+        *,
+        connection: Connection,
+        in_flight: InFlight,
+        link: WorkLink,
+        consumer: str,
+        on_away: Callable[[], None] = lambda: None,
+    ) -> None:
+        """on_away: called when leases may have run out because this process itself did not run."""
         super().__init__(TICK_S)
         self._connection = connection
         self._in_flight = in_flight
         self._link = link
         self._consumer = consumer
+        self._on_away = on_away
+        self._came_round_ns = monotonic_ns()
+
+    @property
+    def was_away(self) -> bool:
+        """True while leases may be unextended for no other reason than that this loop did not turn."""
+        shortest_ms = min((lease.lock_ms for lease in self._in_flight), default=MAX_LOCK_MS)
+        patience_ms = min(shortest_ms // 2, MAX_BEAT_INTERVAL_MS)
+        return monotonic_ns() - self._came_round_ns > int(TICK_S * 1e9) + patience_ms * 1_000_000
 
     async def tick(self) -> None:
         """Extend the leases that fall due before the next tick."""
-        horizon_ns = monotonic_ns() + int(TICK_S * 1e9)
+        if self.was_away:
+            self._on_away()
+        self._came_round_ns = monotonic_ns()
+        horizon_ns = self._came_round_ns + int(TICK_S * 1e9)
         await self._extend([lease for lease in self._in_flight if lease.next_beat_ns <= horizon_ns])
 
     async def extend_all(self) -> None:
@@ -49,7 +74,7 @@ class Heartbeat(PeriodicActor):
     async def _extend(self, leases: list[Lease]) -> None:
         by_queue: dict[QueuePump, list[Lease]] = defaultdict(list)
         for lease in leases:
-            if self._link.is_alive(lease):
+            if lease.next_beat_ns != NEVER_NS and self._link.is_alive(lease):
                 by_queue[lease.pump].append(lease)
         for pump, owned in by_queue.items():
             for start in range(0, len(owned), LEASES_PER_CALL):
@@ -67,6 +92,7 @@ class Heartbeat(PeriodicActor):
             if code == EXTENDED or self._in_flight.get(lease.seq) is not lease:
                 continue
             if code in (LEASE_LOST, GONE):
+                lease.next_beat_ns = NEVER_NS
                 log.warning(
                     "lost the lease of job %s of queue %r: %s; its outcome will be refused",
                     lease.id.decode(errors="replace"),

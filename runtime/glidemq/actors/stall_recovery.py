@@ -15,13 +15,14 @@ from glidemq.pipeline.queue_pump import QueuePump
 
 JOBS_PER_CALL = 100
 SHORTEST_INTERVAL_S = 0.5
+SHORTEST_GRACE_MS = 2_000  # hosts find a server that is back within this time of each other
 
 
 class StallRecovery(PeriodicActor):
     """Looks through each queue's active jobs at half of the shortest live lock, every `stalled_interval` at the latest.
 
     After an outage every lease looks old by its length, so nothing is judged until all hosts had the time for a
-    heartbeat.
+    heartbeat; likewise after this host itself was stopped, when its own leases look old.
     """
 
     name = "stall-recovery"
@@ -35,7 +36,9 @@ class StallRecovery(PeriodicActor):
         stalled_interval_s: float,
         max_stalled_count: int,
         observer: CellObserver,
+        was_away: Callable[[], bool] = lambda: False,
     ) -> None:
+        """was_away: whether this process has just been stopped, and its heartbeat has not come round since."""
         super().__init__(stalled_interval_s)
         self._connection = connection
         self._pumps = pumps
@@ -43,11 +46,14 @@ class StallRecovery(PeriodicActor):
         self._stalled_interval_s = stalled_interval_s
         self._max_stalled_count = max_stalled_count
         self._observer = observer
+        self._was_away = was_away
         self._not_before_ns = 0
 
     def grant_grace(self) -> None:
-        """Judge nobody for one slowest heartbeat: the server was away, or we were."""
-        self._not_before_ns = monotonic_ns() + 2 * MAX_BEAT_INTERVAL_MS * 1_000_000
+        """Judge nobody for two heartbeats: the server was away, or we were."""
+        longest_ms = max((pump.settings.lock_ms for pump in self._pumps()), default=0)
+        grace_ms = max(SHORTEST_GRACE_MS, 2 * min(longest_ms // 2, MAX_BEAT_INTERVAL_MS))
+        self._not_before_ns = monotonic_ns() + grace_ms * 1_000_000
 
     async def run(self) -> None:
         """As a periodic actor, but the first look comes after one interval: the start is the orphans' time."""
@@ -56,6 +62,8 @@ class StallRecovery(PeriodicActor):
 
     async def tick(self) -> None:
         """One pass over every queue."""
+        if self._was_away():
+            self.grant_grace()
         if monotonic_ns() < self._not_before_ns:
             return
         shortest_ms = int(self._stalled_interval_s * 1000)
