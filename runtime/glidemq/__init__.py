@@ -23,8 +23,10 @@ if TYPE_CHECKING:
         RetryingEvent,
     )
     from glidemq.client.job_logs import JobLogs
+    from glidemq.client.producer import Producer
     from glidemq.client.queue import Queue
     from glidemq.client.queue_events import QueueEvents
+    from glidemq.client.queue_report import Metrics, MetricsPoint, WorkerInfo
     from glidemq.config import ConnectionOptions
     from glidemq.connection import SharedClient
     from glidemq.errors import (
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         LibraryVersionError,
         PayloadValidationError,
         QueueFullError,
+        SchedulerBusyError,
         SerializationError,
         ServerError,
         UnknownOutcomeError,
@@ -49,7 +52,17 @@ if TYPE_CHECKING:
         ValidationError,
     )
     from glidemq.job import AbortSignal, Job, SyncJob
-    from glidemq.options import Backoff, Duration, JobOptions, Retention
+    from glidemq.options import (
+        Backoff,
+        Duration,
+        JobOptions,
+        JobTemplate,
+        RateLimit,
+        RepeatableJob,
+        Retention,
+        Schedule,
+        SchedulerEntry,
+    )
     from glidemq.serializer import JSON_SERIALIZER, Serializer
     from glidemq.worker import Worker
 
@@ -67,8 +80,10 @@ _HOMES = {
         "RetryingEvent",
     ),
     "glidemq.client.job_logs": ("JobLogs",),
+    "glidemq.client.producer": ("Producer",),
     "glidemq.client.queue": ("Queue",),
     "glidemq.client.queue_events": ("QueueEvents",),
+    "glidemq.client.queue_report": ("Metrics", "MetricsPoint", "WorkerInfo"),
     "glidemq.config": ("ConnectionOptions",),
     "glidemq.connection": ("SharedClient",),
     "glidemq.errors": (
@@ -86,6 +101,7 @@ _HOMES = {
         "LibraryVersionError",
         "PayloadValidationError",
         "QueueFullError",
+        "SchedulerBusyError",
         "SerializationError",
         "ServerError",
         "UnknownOutcomeError",
@@ -93,7 +109,17 @@ _HOMES = {
         "ValidationError",
     ),
     "glidemq.job": ("AbortSignal", "Job", "SyncJob"),
-    "glidemq.options": ("Backoff", "Duration", "JobOptions", "Retention"),
+    "glidemq.options": (
+        "Backoff",
+        "Duration",
+        "JobOptions",
+        "JobTemplate",
+        "RateLimit",
+        "RepeatableJob",
+        "Retention",
+        "Schedule",
+        "SchedulerEntry",
+    ),
     "glidemq.serializer": ("JSON_SERIALIZER", "Serializer"),
     "glidemq.worker": ("Worker",),
 }
@@ -125,18 +151,27 @@ __all__ = [
     "JobNotFoundError",
     "JobOptions",
     "JobStateError",
+    "JobTemplate",
     "JobTimeoutError",
     "LeaseLostError",
     "LibraryVersionError",
+    "Metrics",
+    "MetricsPoint",
     "PayloadValidationError",
     "PriorityChangedEvent",
     "Processor",
+    "Producer",
     "ProgressEvent",
     "Queue",
     "QueueEvents",
     "QueueFullError",
+    "RateLimit",
+    "RepeatableJob",
     "Retention",
     "RetryingEvent",
+    "Schedule",
+    "SchedulerBusyError",
+    "SchedulerEntry",
     "SerializationError",
     "Serializer",
     "ServerError",
@@ -146,6 +181,7 @@ __all__ = [
     "UnrecoverableError",
     "ValidationError",
     "Worker",
+    "WorkerInfo",
     "__version__",
 ]
 
