@@ -22,7 +22,7 @@ class Serializer(Protocol):
     """Turns job data, return values and progress into text and back; the same one everywhere on a queue.
 
     Both methods are synchronous, and `deserialize(serialize(x))` gives `x` again. Text must be valid Unicode
-    and must not start with "gz:", which marks compressed data. Source: features page, section 13.
+    and must not start with "gz:" or "zs:", which mark compressed data. Source: features page, section 13.
     """
 
     def serialize(self, value: Any, /) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from glidemq.errors import ConfigurationError, PayloadValidationError, SerializationError, ValidationError
-from glidemq.payload.compression import MARKER, inflate
+from glidemq.payload.compression import MARKERS, inflate
 from glidemq.payload.validator import Validator, validator_for
 from glidemq.serializer import JSON_SERIALIZER, JsonSerializer, Serializer, dump_json, load_json
 
@@ -61,7 +61,7 @@ class Payload:
             PayloadValidationError: readable, but does not fit the data type.
             Exception: whatever inflating and deserializing raise.
         """
-        if raw.startswith(MARKER):
+        if raw.startswith(MARKERS):
             raw = inflate(raw)
         if not raw:
             raw = b"{}"
@@ -119,14 +119,15 @@ class Payload:
             raise SerializationError(
                 f"Serializer failed on {what}: it returned {type(text).__name__}, not str"
             )
-        if text.startswith("gz:"):
-            raise SerializationError(
-                f'Serializer failed on {what}: its text starts with "gz:", which marks compressed data'
-            )
         try:
-            return text.encode()
+            raw = text.encode()
         except UnicodeEncodeError:
             raise SerializationError(f"Serializer failed on {what}: its text is not valid Unicode") from None
+        if raw.startswith(MARKERS):
+            raise SerializationError(
+                f'Serializer failed on {what}: its text starts with "{text[:3]}", which marks compressed data'
+            )
+        return raw
 
 
 PLAIN_PAYLOAD: Final = Payload()
