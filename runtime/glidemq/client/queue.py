@@ -2,62 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar, cast
+from collections.abc import Iterable
+from typing import Generic
 
 from typing_extensions import Unpack
 
-from glidemq.client.adder import Adder
-from glidemq.client.job_logs import JobLogs
-from glidemq.commands.command import Command
-from glidemq.commands.enqueue import JobRow
-from glidemq.commands.get_counts import GetCountsCommand
-from glidemq.commands.get_job import GetJobCommand
-from glidemq.commands.get_jobs import GetJobsCommand
-from glidemq.commands.get_logs import GetLogsCommand
-from glidemq.commands.is_paused import IsPausedCommand
-from glidemq.commands.keys import DEFAULT_PREFIX, QueueKeys
-from glidemq.commands.obliterate import ObliterateCommand
-from glidemq.commands.pause import PauseCommand
-from glidemq.commands.remove import RemoveCommand
-from glidemq.commands.resume import ResumeCommand
-from glidemq.config import ConnectionOptions, resolve_connection
-from glidemq.connection import CommandConnection, Connection
-from glidemq.connection.ambient import provided_connection
-from glidemq.errors import ClosedError, SerializationError, ValidationError
+from glidemq.client.job_end import EndWatch
+from glidemq.client.new_jobs import NewJob, PreparedJob
+from glidemq.client.queue_control import QueueControl
+from glidemq.client.queue_inspection import QueueInspection
+from glidemq.errors import JobStateError, ValidationError
 from glidemq.job import Job
 from glidemq.job.record import In, Out
-from glidemq.options import (
-    NO_OPTIONS,
-    JobOptions,
-    WireOptions,
-    check_job_id,
-    check_job_name,
-    check_prefix,
-    check_queue_name,
-    to_wire,
-)
-from glidemq.payload import Payload
-from glidemq.serializer import JSON_SERIALIZER, Serializer
+from glidemq.options import Duration, JobOptions, duration_ms
 
-R = TypeVar("R")
+__all__ = ["NewJob", "Queue"]
 
 
-class _Paged(Protocol):
-    """A result that names the command that goes on where it stopped; None at the end."""
-
-    @property
-    def following(self) -> Command[Any] | None: ...
-
-
-_Page = TypeVar("_Page", bound=_Paged)
-
-NewJob: TypeAlias = tuple[str, In] | tuple[str, In, JobOptions]
-"""What `add_bulk` takes for one job: (name, data) or (name, data, options)."""
-
-
-class Queue(Generic[In, Out]):
+class Queue(QueueInspection[In, Out], QueueControl, Generic[In, Out]):
     """A queue of jobs whose data is of type `In` and whose results are of type `Out`.
 
     Constructing one does no I/O; it connects at first use, and belongs to the event loop of that use.
@@ -69,56 +31,18 @@ class Queue(Generic[In, Out]):
     client: an open connection to borrow (`SharedClient`) instead; the queue never closes it.
     prefix: what all keys start with.
     serializer: turns data and results into text; the same one for everybody who uses the queue.
+    compression: how the data of new jobs is stored. "gzip" is read by every glide-mq; workers need no setting.
+        "zstd" packs tighter and faster, but a Node reader sees {} for the data: for queues without Node only.
+        The limit of 1 MiB counts before compression.
     events: False saves the `added` event of each job.
 
     Raises:
-        ValidationError: a bad name or prefix, or both `connection` and `client`.
+        ValidationError: a bad name, prefix or compression, or both `connection` and `client`.
         ConfigurationError: a malformed URL, or no server configured where one is required.
     Source: features page, sections 3, 4 and 8.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        connection: str | ConnectionOptions | None = None,
-        client: Connection | None = None,
-        prefix: str = DEFAULT_PREFIX,
-        serializer: Serializer = JSON_SERIALIZER,
-        events: bool = True,
-    ) -> None:
-        self.name = check_queue_name(name)
-        self.keys = QueueKeys(check_prefix(prefix), name)
-        self._payload = Payload(serializer)
-        if client is not None and connection is not None:
-            raise ValidationError("Provide either `connection` or `client`, not both.")
-        if client is None and connection is None:
-            client = provided_connection()
-        self._owned = None if client is not None else CommandConnection(resolve_connection(connection))
-        self._connection: Connection = client if client is not None else cast(Connection, self._owned)
-        self._queue_key = self.keys.meta
-        self._adder = Adder(self._connection, self._queue_key, events=events)
-        self._closing: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Refuse further calls, let adds under way finish, close the connection unless it is borrowed.
-
-        May be called twice.
-        """
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close(), name="glidemq-queue-close")
-        await asyncio.shield(self._closing)
-
-    async def _close(self) -> None:
-        await self._adder.drain()
-        if self._owned is not None:
-            await self._owned.close()
+    _kind = "Queue"
 
     # -- adding ------------------------------------------------------------------------------------------
 
@@ -136,11 +60,9 @@ class Queue(Generic[In, Out]):
         QueueFullError (out of memory), ConnectionError (not added), UnknownOutcomeError (added or not).
         """
         self._check_open()
-        check_job_name(name)
-        wire = to_wire(options) if options else NO_OPTIONS
-        row = _row(name, self._payload.dump_data(data), wire)
-        job_id = await self._adder.submit(row)
-        return None if job_id is None else self._added(job_id, name, data, wire)
+        new = self._preparation.prepare(name, data, options)
+        job_id = await self._adder.submit(new.row)
+        return None if job_id is None else self._added(job_id, new)
 
     async def add_bulk(self, jobs: Iterable[NewJob[In]]) -> list[Job[In, Out]]:
         """Add many jobs in few calls: the jobs in order, those whose `job_id` existed omitted.
@@ -152,153 +74,67 @@ class Queue(Generic[In, Out]):
         Raises as `add` does; a note of the error names the offending job's position.
         """
         self._check_open()
-        given = [self._prepare(index, job) for index, job in enumerate(jobs)]
-        ids = await self._adder.add_all([row for row, *_ in given])
+        given = self._preparation.prepare_all(jobs)
+        ids = await self._adder.add_all([new.row for new in given])
         return [
-            self._added(job_id, name, data, wire)
-            for job_id, (_, name, data, wire) in zip(ids, given, strict=True)
-            if job_id is not None
+            self._added(job_id, new) for job_id, new in zip(ids, given, strict=True) if job_id is not None
         ]
 
-    def _prepare(self, index: int, job: NewJob[In]) -> tuple[bytes, str, In, WireOptions]:
-        try:
-            if not isinstance(job, (tuple, list)) or len(job) not in (2, 3):  # pyright: ignore[reportUnnecessaryIsInstance] - users err
-                raise ValidationError(
-                    f"a job to add is (name, data) or (name, data, options), not {job!r:.60}"
-                )
-            name, data, options = job if len(job) == 3 else (*job, None)
-            wire = to_wire(options) if options else NO_OPTIONS
-            return _row(check_job_name(name), self._payload.dump_data(data), wire), name, data, wire
-        except (ValidationError, SerializationError) as error:
-            error.add_note(f"This is job {index} of add_bulk; nothing was added.")
-            raise
+    async def add_and_wait(
+        self, name: str, data: In, *, wait_timeout: Duration = 30, **options: Unpack[JobOptions]
+    ) -> Out:
+        """Add a job, wait until it is completed, and return what its processor returned.
 
-    def _added(self, job_id: str, name: str, data: In, wire: WireOptions) -> Job[In, Out]:
+        Follows the queue's events on a connection of its own, made for this call, and looks at the job itself
+        now and then, since events may be switched off or missed. The job goes on when waiting ends early.
+
+        wait_timeout: seconds or timedelta, counted from the adding. name, data, options: as for `add`, without
+        remove_on_complete and remove_on_fail.
+
+        Raises:
+            JobFailedError: it failed for good, expired or was revoked; the message is the failed reason.
+            JobTimeoutError: it was not finished in time. JobNotFoundError: it was removed meanwhile.
+            JobStateError: a job with this `job_id` exists, nothing was added.
+            ValidationError: a bad wait_timeout or option, or a queue that only borrows a connection.
+            And whatever `add` raises.
+        """
+        self._check_open()
+        timeout_ms = duration_ms(
+            wait_timeout,
+            "wait_timeout",
+            positive=True,
+            sentence="wait_timeout must be a positive finite number",
+            bare_limit=True,
+        )
+        if options.get("remove_on_complete") or options.get("remove_on_fail"):
+            raise ValidationError(
+                "Queue.add_and_wait does not support remove_on_complete/remove_on_fail because it may need the"
+                " job hash as a fallback."
+            )
+        if self._owned is None:
+            raise ValidationError(
+                "Queue.add_and_wait requires `connection` because it uses a dedicated blocking connection to"
+                " wait for events."
+            )
+        new = self._preparation.prepare(name, data, options)
+        async with EndWatch(self._owned.options, self.keys, self._connection, self._payload) as watch:
+            job_id = await self._adder.submit(new.row)
+            if job_id is None:
+                raise JobStateError(
+                    "Queue.add_and_wait() cannot wait on a deduplicated/skipped/duplicate-ID add that returned"
+                    " None."
+                )
+            result: Out = await watch.result_of(job_id, timeout_ms)
+            return result
+
+    def _added(self, job_id: str, new: PreparedJob[In]) -> Job[In, Out]:
         return Job[In, Out].from_add(
             job_id,
-            name,
-            data,
-            wire.json,
-            wire.priority,
+            new.name,
+            new.data,
+            new.wire.json,
+            new.wire.priority,
             queue_key=self._queue_key,
             connection=self._connection,
             payload=self._payload,
         )
-
-    # -- looking -----------------------------------------------------------------------------------------
-
-    async def get_job(self, job_id: str, *, exclude_data: bool = False) -> Job[In, Out] | None:
-        """The job as it is now, None if there is none; without data and return value if `exclude_data`."""
-        command = GetJobCommand(self._queue_key, job_id=check_job_id(job_id), exclude_data=exclude_data)
-        fields = await self._execute(command)
-        return None if fields is None else self._stored(fields)
-
-    async def get_jobs(
-        self, state: str, start: int = 0, end: int = -1, *, exclude_data: bool = False
-    ) -> list[Job[In, Out]]:
-        """The jobs in a state, at the positions `start` to `end`, both inclusive; negative ones count from
-        the end.
-
-        state: waiting, active, delayed (as in Node: all that is scheduled, the prioritized included),
-            prioritized, completed, failed or suspended. Waiting jobs come in the order in which they will
-            start, finished ones oldest first. Jobs that move meanwhile may be missed or seen twice.
-
-        Raises:
-            ValidationError: another state, or no such range.
-        """
-        first = GetJobsCommand(self._queue_key, state=state, start=start, end=end, exclude_data=exclude_data)
-        return [self._stored(fields) async for page in self._pages(first) for fields in page.jobs]
-
-    async def get_job_counts(self) -> dict[str, int]:
-        """State to number of jobs, for all states that can be counted at once.
-
-        As in glide-mq for Node, "delayed" includes the prioritized jobs; "prioritized" shows them alone.
-        """
-        counts = await self._execute(GetCountsCommand(self._queue_key))
-        return dict(counts)
-
-    async def get_job_logs(self, job_id: str, start: int = 0, end: int = -1) -> JobLogs:
-        """The lines `start` to `end` (both inclusive) of a job's log; none if there is no such job.
-
-        Raises:
-            ValidationError: no such range.
-        """
-        first = GetLogsCommand(self._queue_key, job_id=check_job_id(job_id), start=start, end=end)
-        lines: list[str] = []
-        count = 0
-        async for page in self._pages(first):
-            lines += page.lines
-            count = page.count
-        return JobLogs(lines, count)
-
-    async def is_paused(self) -> bool:
-        """Whether the queue is paused."""
-        return await self._execute(IsPausedCommand(self._queue_key))
-
-    # -- changing ----------------------------------------------------------------------------------------
-
-    async def pause(self) -> None:
-        """Start no further jobs, on any worker of this library, until `resume`. Running jobs go on."""
-        await self._execute(PauseCommand(self._queue_key))
-
-    async def resume(self) -> None:
-        """Start jobs again."""
-        await self._execute(ResumeCommand(self._queue_key))
-
-    async def remove(self, job_id: str) -> bool:
-        """Delete a job with all that belongs to it, in any state; False if there is none.
-
-        A running one goes on; its outcome is dropped.
-        """
-        existed = False
-        async for removal in self._pages(RemoveCommand(self._queue_key, job_id=check_job_id(job_id))):
-            existed = existed or removal.existed
-        return existed
-
-    async def obliterate(self, *, force: bool = False) -> None:
-        """Delete the queue with all its jobs, in bounded rounds. Jobs added meanwhile are lost.
-
-        Raises:
-            JobStateError: jobs are active, and `force` is not given; nothing was deleted.
-        """
-        async for _ in self._pages(ObliterateCommand(self._queue_key, force=force)):
-            pass
-
-    # -- beneath -----------------------------------------------------------------------------------------
-
-    def _check_open(self) -> None:
-        if self._closing is not None:
-            raise ClosedError("Queue is closing")
-
-    async def _execute(self, command: Command[R]) -> R:
-        self._check_open()
-        return await self._connection.execute(command)
-
-    async def _pages(self, first: Command[_Page]) -> AsyncIterator[_Page]:
-        """The result of a command, of the one that goes on where it stopped, and so forth."""
-        command: Command[_Page] | None = first
-        while command is not None:
-            page = await self._execute(command)
-            yield page
-            command = page.following
-
-    def _stored(self, fields: Mapping[str, Any]) -> Job[In, Out]:
-        return Job[In, Out].from_hash(
-            fields, queue_key=self._queue_key, connection=self._connection, payload=self._payload
-        )
-
-
-def _row(name: str, data: bytes, wire: WireOptions) -> bytes:
-    if wire is NO_OPTIONS:
-        return JobRow.pack(name, data)
-    return JobRow.pack(
-        name,
-        data,
-        wire.json,
-        delay_ms=wire.delay_ms,
-        priority=wire.priority,
-        lifo=wire.lifo,
-        ttl_ms=wire.ttl_ms,
-        attempts=wire.attempts,
-        custom_id=wire.job_id,
-    )

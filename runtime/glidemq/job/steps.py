@@ -1,28 +1,46 @@
 """What can be done with a job, written once for `Job`, which awaits, and `SyncJob`, which blocks.
 
-Each method is a generator: it yields commands and is sent their results. Whoever drives it does the waiting.
+Each method is a generator: it yields commands and is sent their results, and yields pauses. Whoever drives it
+does the waiting.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
+from glidemq.clock import monotonic_s
 from glidemq.commands.add_log import AddLogCommand
+from glidemq.commands.change_delay import ChangeDelayCommand, DelayChange
+from glidemq.commands.change_priority import ChangePriorityCommand, PriorityChange
 from glidemq.commands.command import Command
 from glidemq.commands.get_job import GetJobCommand
 from glidemq.commands.job_fields import JobFields
+from glidemq.commands.promote_job import PromoteJobCommand
 from glidemq.commands.remove import Removal, RemoveCommand
+from glidemq.commands.retry_job import RetryJobCommand
 from glidemq.commands.update_data import UpdateDataCommand
 from glidemq.commands.update_progress import UpdateProgressCommand
-from glidemq.errors import JobNotFoundError, ValidationError
+from glidemq.errors import JobNotFoundError, JobTimeoutError, ValidationError
 from glidemq.job.record import In, JobRecord, Out
+from glidemq.options import Duration, duration_ms
+from glidemq.options.job_options import check_priority, delay_ms
 from glidemq.serializer import dump_json
 
 R = TypeVar("R")
-Steps: TypeAlias = Generator[Command[Any], Any, R]
 
-UNKNOWN_STATE = "unknown"
+
+class Pause(NamedTuple):
+    """A step that is no command: let so many seconds pass."""
+
+    seconds: float
+
+
+Steps: TypeAlias = Generator[Command[Any] | Pause, Any, R]
+
+FinalState: TypeAlias = Literal["completed", "failed"]
+FINAL_STATES: Final[tuple[FinalState, ...]] = ("completed", "failed")
+UNKNOWN_STATE: Final = "unknown"
 
 
 class JobSteps(JobRecord[In, Out]):
@@ -81,6 +99,45 @@ class JobSteps(JobRecord[In, Out]):
         while removal.following is not None:
             removal = yield removal.following
         return existed
+
+    def _promote_steps(self) -> Steps[None]:
+        yield PromoteJobCommand(self._queue_key, job_id=self.id)
+
+    def _retry_steps(self) -> Steps[None]:
+        yield RetryJobCommand(self._queue_key, job_id=self.id)
+
+    def _change_priority_steps(self, priority: int) -> Steps[None]:
+        check_priority(priority)
+        command = ChangePriorityCommand(self._queue_key, job_id=self.id, priority=priority)
+        change: PriorityChange = yield command
+        while change.following is not None:
+            change = yield change.following
+        self.priority = priority
+
+    def _change_delay_steps(self, delay: Duration) -> Steps[None]:
+        command = ChangeDelayCommand(self._queue_key, job_id=self.id, delay_ms=delay_ms(delay))
+        change: DelayChange = yield command
+        while change.following is not None:
+            change = yield change.following
+        self._fields = {**self._fields, "delay": command.delay_ms}
+
+    def _wait_until_finished_steps(self, poll: Duration, timeout: Duration) -> Steps[FinalState]:
+        poll_s = duration_ms(poll, "poll", positive=True, bare_limit=True) / 1000
+        timeout_s = duration_ms(timeout, "timeout", positive=True, bare_limit=True) / 1000
+        give_up_at = monotonic_s() + timeout_s
+        while True:
+            # The payload may be large: it is read once, at the end.
+            state = yield from self._state_steps()
+            for final in FINAL_STATES:
+                if state == final:
+                    yield from self._refresh_steps()
+                    return final
+            if state == UNKNOWN_STATE:
+                raise self._gone()
+            left_s = give_up_at - monotonic_s()
+            if left_s <= 0:
+                raise JobTimeoutError(f"Job {self.id} did not finish within {timeout_s:g} s")
+            yield Pause(min(poll_s, left_s))
 
     def _gone(self) -> JobNotFoundError:
         return JobNotFoundError(f"job {self.id} does not exist in queue {self.queue_name!r} (any more)")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Protocol, TypeVar
 
 from glidemq.commands.command import Command
 from glidemq.job.record import In, Out
-from glidemq.job.steps import JobSteps, Steps
+from glidemq.job.steps import FinalState, JobSteps, Pause, Steps
+from glidemq.options import Duration
 
 R = TypeVar("R")
 
@@ -27,9 +29,13 @@ class SyncJob(JobSteps[In, Out]):
     def _run(self, steps: Steps[R]) -> R:
         execute: BlockingExecutor = self._connection
         try:
-            command = next(steps)
+            step = next(steps)
             while True:
-                command = steps.send(execute(command))
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    step = next(steps)
+                else:
+                    step = steps.send(execute(step))
         except StopIteration as end:
             result: R = end.value
             return result
@@ -100,3 +106,48 @@ class SyncJob(JobSteps[In, Out]):
     def is_revoked(self) -> bool:
         """Whether the job was revoked."""
         return self._run(self._is_revoked_steps())
+
+    def promote(self) -> None:
+        """Let a delayed job wait no longer.
+
+        Raises:
+            JobStateError: "Cannot promote: …", it is not delayed. JobNotFoundError: the job was removed.
+        """
+        return self._run(self._promote_steps())
+
+    def change_priority(self, priority: int) -> None:
+        """Give a job that has not started another priority, 0 to 2048; 0 is none.
+
+        Raises:
+            ValidationError: out of range. JobStateError: "Cannot change priority: …". JobNotFoundError: the job
+            was removed.
+        """
+        return self._run(self._change_priority_steps(priority))
+
+    def change_delay(self, delay: Duration) -> None:
+        """Let a job that has not started fall due in `delay` seconds (or timedelta) from now; 0 is at once.
+
+        Raises:
+            ValidationError: negative or out of range. JobStateError: "Cannot change delay: …".
+            JobNotFoundError: the job was removed.
+        """
+        return self._run(self._change_delay_steps(delay))
+
+    def retry(self) -> None:
+        """Give a failed job all its attempts once more.
+
+        Raises:
+            JobStateError: "Cannot retry: …", it has not failed. JobNotFoundError: the job was removed.
+        """
+        return self._run(self._retry_steps())
+
+    def wait_until_finished(self, poll: Duration = 0.5, timeout: Duration = 30) -> FinalState:
+        """Return once the job is "completed" or has "failed" for good; its fields are those of its end then.
+
+        poll: seconds or timedelta between two looks at the job. timeout: how long to wait at most.
+
+        Raises:
+            JobTimeoutError: it was not finished in time; it goes on. JobNotFoundError: it was removed, as by
+            remove_on_complete. ValidationError: a duration that is none, or 1000 and more as a bare number.
+        """
+        return self._run(self._wait_until_finished_steps(poll, timeout))

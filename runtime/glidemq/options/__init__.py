@@ -4,6 +4,7 @@ from glidemq.options.backoff import Backoff
 from glidemq.options.durations import Duration, duration_ms
 from glidemq.options.job_options import NO_OPTIONS, JobOptions, WireOptions, from_wire, to_wire
 from glidemq.options.names import check_job_id, check_job_name, check_prefix, check_queue_name
+from glidemq.options.rate_limit import RateLimit
 from glidemq.options.retention import Retention
 from glidemq.options.schedule import Instant, JobTemplate, Schedule, check_scheduler_name
 from glidemq.options.scheduler_entry import RepeatableJob, SchedulerEntry
@@ -15,6 +16,7 @@ __all__ = [
     "Instant",
     "JobOptions",
     "JobTemplate",
+    "RateLimit",
     "RepeatableJob",
     "Retention",
     "Schedule",

@@ -114,13 +114,15 @@ def from_wire(opts: Mapping[str, Any]) -> JobOptions:
     return cast(JobOptions, options)
 
 
-def _delay(value: object) -> int:
+def delay_ms(value: object) -> int:
+    """Whole milliseconds of a delay, else a ValidationError."""
     return duration_ms(
         value, "delay", sentence="Delay must be >= 0: a finite number of seconds or a timedelta"
     )
 
 
-def _priority(value: object) -> int:
+def check_priority(value: object) -> int:
+    """`value` if it is an integer from 0 to 2048, else a ValidationError."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValidationError("priority must be an integer between 0 and 2048")
     if value < 0:
@@ -165,8 +167,8 @@ class _Rule(NamedTuple):
 
 _RULES: dict[str, _Rule] = {
     "job_id": _Rule("jobId", check_job_id, str),
-    "delay": _Rule("delay", _delay, seconds),
-    "priority": _Rule("priority", _priority, int),
+    "delay": _Rule("delay", delay_ms, seconds),
+    "priority": _Rule("priority", check_priority, int),
     "lifo": _Rule("lifo", _lifo, bool),
     "ttl": _Rule("ttl", _ttl, seconds),
     "attempts": _Rule("attempts", _attempts, int),

@@ -1,0 +1,42 @@
+"""Adding jobs and nothing else, for programs that only hand work over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Generic
+
+from typing_extensions import Unpack
+
+from glidemq.client.new_jobs import NewJob
+from glidemq.client.queue_handle import QueueHandle
+from glidemq.job.record import In
+from glidemq.options import JobOptions
+
+
+class Producer(QueueHandle, Generic[In]):
+    """Adds jobs whose data is of type `In` to one queue, and returns their ids.
+
+    The same options, checks and server calls as `Queue.add`; no `Job` objects. Made for web handlers and
+    serverless functions: with `client` it borrows a connection that lives as long as the request, and never
+    closes it.
+
+    name, connection, client, prefix, serializer, compression, events: as for `Queue`.
+    Raises ValidationError and ConfigurationError as `Queue` does. Source: features page, section 23.
+    """
+
+    _kind = "Producer"
+
+    @property
+    def is_closed(self) -> bool:
+        """True once `close()` was called."""
+        return self._closing is not None
+
+    async def add(self, name: str, data: In, **options: Unpack[JobOptions]) -> str | None:
+        """Add a job; its id, or None when a job with the given `job_id` exists. Else as `Queue.add`."""
+        self._check_open()
+        return await self._adder.submit(self._preparation.prepare(name, data, options).row)
+
+    async def add_bulk(self, jobs: Iterable[NewJob[In]]) -> list[str | None]:
+        """Add many jobs; one id for each, None where the `job_id` existed. Else as `Queue.add_bulk`."""
+        self._check_open()
+        return await self._adder.add_all([new.row for new in self._preparation.prepare_all(jobs)])

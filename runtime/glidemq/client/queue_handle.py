@@ -1,0 +1,115 @@
+"""One queue over one connection: what everybody who works on a queue needs first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
+
+from glidemq.client.adder import Adder
+from glidemq.client.new_jobs import JobPreparation
+from glidemq.commands.command import Command
+from glidemq.commands.keys import DEFAULT_PREFIX, QueueKeys
+from glidemq.config import ConnectionOptions, resolve_connection
+from glidemq.connection import CommandConnection, Connection
+from glidemq.connection.ambient import provided_connection
+from glidemq.errors import ClosedError, ValidationError
+from glidemq.options import check_prefix, check_queue_name
+from glidemq.payload import Payload
+from glidemq.payload.compression import CompressionName, check_compression
+from glidemq.serializer import JSON_SERIALIZER, Serializer
+
+R = TypeVar("R")
+
+
+class Paged(Protocol):
+    """A result that names the command that goes on where it stopped; None at the end."""
+
+    @property
+    def following(self) -> Command[Any] | None: ...
+
+
+Page = TypeVar("Page", bound=Paged)
+
+
+class QueueHandle:
+    """A queue's name, its connection, and whether that is to be closed; `Queue` and `Producer` add the rest.
+
+    Owns: the connection, unless it was borrowed, and the adds under way. Stops when: `close()` is called.
+    """
+
+    _kind: ClassVar[str]
+    """What the user calls it, for messages."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        connection: str | ConnectionOptions | None = None,
+        client: Connection | None = None,
+        prefix: str = DEFAULT_PREFIX,
+        serializer: Serializer = JSON_SERIALIZER,
+        compression: CompressionName | None = None,
+        events: bool = True,
+    ) -> None:
+        self.name = check_queue_name(name)
+        self.keys = QueueKeys(check_prefix(prefix), name)
+        self._payload = Payload(serializer)
+        self._preparation = JobPreparation(self._payload, check_compression(compression))
+        if client is not None and connection is not None:
+            raise ValidationError("Provide either `connection` or `client`, not both.")
+        if client is not None and not hasattr(client, "execute"):
+            raise ValidationError(
+                f"`client` must be an open SharedClient, not {type(client).__name__}:"
+                " make one with `await SharedClient.connect(…)`"
+            )
+        if client is None and connection is None:
+            client = provided_connection()
+        self._owned = None if client is not None else CommandConnection(resolve_connection(connection))
+        self._connection: Connection = client if client is not None else cast(Connection, self._owned)
+        self._queue_key = self.keys.meta
+        self._adder = Adder(self._connection, self._queue_key, events=events)
+        self._closing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Refuse further calls, let adds under way finish, close the connection unless it is borrowed.
+
+        May be called twice.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name=f"glidemq-close-{self.name}")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        await self._adder.drain()
+        if self._owned is not None:
+            await self._owned.close()
+
+    def _check_open(self) -> None:
+        if self._closing is not None:
+            raise ClosedError(f"{self._kind} is closing")
+
+    async def _execute(self, command: Command[R]) -> R:
+        self._check_open()
+        return await self._connection.execute(command)
+
+    async def _pages(self, first: Command[Page]) -> AsyncIterator[Page]:
+        """The result of a command, of the one that goes on where it stopped, and so forth."""
+        command: Command[Page] | None = first
+        while command is not None:
+            page = await self._execute(command)
+            yield page
+            command = page.following
+
+    async def _last_page(self, first: Command[Page]) -> Page:
+        """The result of the command that ends what `first` began."""
+        page = await self._execute(first)
+        while page.following is not None:
+            page = await self._execute(cast(Command[Page], page.following))
+        return page
