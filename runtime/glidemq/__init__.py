@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from glidemq.client.queue import Queue
     from glidemq.client.queue_events import QueueEvents
     from glidemq.client.queue_report import Metrics, MetricsPoint, WorkerInfo
+    from glidemq.client.serverless_pool import ServerlessPool, serverless_pool
     from glidemq.config import ConnectionOptions
     from glidemq.connection import SharedClient
     from glidemq.errors import (
@@ -84,6 +85,7 @@ _HOMES = {
     "glidemq.client.queue": ("Queue",),
     "glidemq.client.queue_events": ("QueueEvents",),
     "glidemq.client.queue_report": ("Metrics", "MetricsPoint", "WorkerInfo"),
+    "glidemq.client.serverless_pool": ("ServerlessPool", "serverless_pool"),
     "glidemq.config": ("ConnectionOptions",),
     "glidemq.connection": ("SharedClient",),
     "glidemq.errors": (
@@ -175,6 +177,7 @@ __all__ = [
     "SerializationError",
     "Serializer",
     "ServerError",
+    "ServerlessPool",
     "SharedClient",
     "SyncJob",
     "UnknownOutcomeError",
@@ -183,6 +186,7 @@ __all__ = [
     "Worker",
     "WorkerInfo",
     "__version__",
+    "serverless_pool",
 ]
 
 
