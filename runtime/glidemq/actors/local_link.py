@@ -32,7 +32,8 @@ class LocalExecution(Protocol):
 class LocalLink:
     """Runs leases in this process, `concurrency` at a time per queue; a few more wait to hide the round trip.
 
-    Owns: the tasks of the running jobs, and the leases that wait for a slot.
+    Owns: the tasks of the running jobs, and the leases that wait for a slot. `on_freed` is called whenever a slot has
+    become free.
     """
 
     def __init__(self, in_flight: InFlight, *, max_wait_ns: int) -> None:
@@ -44,7 +45,7 @@ class LocalLink:
         self._waiting: dict[str, deque[Lease]] = {}
         self._reserved: dict[QueuePump, int] = {}
         self._overdue_timer: asyncio.TimerHandle | None = None
-        self.on_start: Callable[[Lease], None] = lambda _: None
+        self.on_freed: Callable[[], None] = lambda: None
 
     def serve(self, queue: str, execution: LocalExecution) -> None:
         """Run the jobs of `queue` with `execution`."""
@@ -107,7 +108,6 @@ class LocalLink:
         self._active[lease.pump.queue] += 1
         task = asyncio.get_running_loop().create_task(self._run(lease))
         self._running[lease.seq] = task
-        self.on_start(lease)
 
     async def _run(self, lease: Lease) -> None:
         pump = lease.pump
@@ -128,10 +128,15 @@ class LocalLink:
                 pump.complete(outcome.row, lease, None, monotonic_ns() - started_ns)
             else:
                 pump.fail(outcome.row, lease, None)
-            waiting = self._waiting[pump.queue]
-            if waiting:
-                self._start(waiting.popleft())
+            self.slots_freed(pump.queue)
             pump.flush()
+
+    def slots_freed(self, queue: str) -> None:
+        """Start what waits for the slots that have become free; what is left of them is for the reader to fill."""
+        waiting = self._waiting[queue]
+        while waiting and self._active[queue] < self._executions[queue].concurrency:
+            self._start(waiting.popleft())
+        self.on_freed()
 
     # -- taking back ----------------------------------------------------------------------------------------
 

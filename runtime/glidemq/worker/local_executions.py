@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -80,8 +81,11 @@ class ThreadExecution(_LocalExecution):
         connection: Connection,
         *,
         concurrency: int,
+        on_thread_freed: Callable[[], None],
     ) -> None:
+        """on_thread_freed: called when a function returns that had been given up, and its thread can be used again."""
         super().__init__(concurrency)
+        self._on_thread_freed = on_thread_freed
         self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"glidemq-{queue}")
@@ -123,6 +127,7 @@ class ThreadExecution(_LocalExecution):
         self.concurrency += 1
         if not future.cancelled():
             future.exception()
+        self._on_thread_freed()
 
     def close(self) -> None:
         """Let go of the threads; those that still run end with their function."""

@@ -169,9 +169,15 @@ class Worker(Generic[In, Out]):
             )
         else:
             self._execution = ThreadExecution(
-                processor, self.name, key, commands, concurrency=processor.concurrency
+                processor,
+                self.name,
+                key,
+                commands,
+                concurrency=processor.concurrency,
+                on_thread_freed=lambda: self._link.slots_freed(self.name),
             )
         self._link.serve(self.name, self._execution)
+        self._link.on_freed = cell.slots_freed
         pump = cell.serve(self._settings)
         if self._paused:
             pump.close_intake()
