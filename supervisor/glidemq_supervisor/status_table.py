@@ -86,7 +86,7 @@ def statuses(slots: Iterable[ProcessSlot], rates: DoneRates, now: float) -> list
                 held=page.held,
                 age_s=round(now - slot.forked_at, 1) if pid is not None else 0.0,
                 generation=slot.generation,
-                job=page.note,
+                job=page.note if page.held else "",
             )
         )
     return entries

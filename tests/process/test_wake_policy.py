@@ -22,7 +22,7 @@ def test_short_jobs_share_one_wake() -> None:
 
 def test_enough_held_jobs_wake() -> None:
     policy = WakePolicy()
-    policy._mean_ns = MS
+    policy.mean_ns = MS
     assert [finish(policy, 0, MS) for _ in range(ENOUGH_HELD)][-1]
 
 
@@ -36,7 +36,7 @@ def test_an_empty_ring_wakes_at_once() -> None:
 
 def test_little_unstarted_work_wakes_in_time_for_a_refill() -> None:
     policy = WakePolicy()
-    policy._mean_ns = 2 * MS
+    policy.mean_ns = 2 * MS
     assert finish(policy, 2 * REFILL_NS, 2 * MS, waiting=300)
     policy.woken(0)
     assert not finish(policy, 0, 2 * MS, waiting=300 * 20)
@@ -44,7 +44,7 @@ def test_little_unstarted_work_wakes_in_time_for_a_refill() -> None:
 
 def test_a_gateway_that_was_woken_for_a_refill_is_left_to_it() -> None:
     policy = WakePolicy()
-    policy._mean_ns = MS
+    policy.mean_ns = MS
     policy.woken(0)
     assert not finish(policy, REFILL_NS, MS, waiting=300)
     assert finish(policy, REFILL_NS + 1, MS, waiting=300)
@@ -52,7 +52,7 @@ def test_a_gateway_that_was_woken_for_a_refill_is_left_to_it() -> None:
 
 def test_a_report_never_waits_behind_a_long_job() -> None:
     policy = WakePolicy()
-    policy._mean_ns = 2 * LONGEST_HOLD_NS
+    policy.mean_ns = 2 * LONGEST_HOLD_NS
     assert finish(policy, 0, LONGEST_HOLD_NS)
 
 

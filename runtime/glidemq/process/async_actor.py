@@ -88,6 +88,7 @@ class AsyncActor:
         """The loop that runs the jobs says that it turns; also the bound for a lost wake-up."""
         while True:
             self._slot.beat_ns = monotonic_ns()
+            self._slot.set_note(f"{len(self._flags)} jobs")
             self._on_bell()
             await asyncio.sleep(self._context.spec.config.beat)
 
@@ -146,7 +147,7 @@ class AsyncActor:
         self._report(RecordKind.SKIPPED, activation.record.seq, b"", b"")
         self._side.finish(activation)
 
-    # -- running ------------------------------------------------------------------------------------------------------
+    # -- running --------------------------------------------------------------------------------------------
 
     async def _process(self, activation: TakenActivation, identity: JobIdentity, lane: _Lane) -> None:
         record = activation.record
@@ -155,6 +156,7 @@ class AsyncActor:
         status = self._slot
         status.current_seq = record.seq
         status.job_started_ns = started_ns
+        status.held = len(self._flags)
         outcome = await lane.execution.run(record.body, flag, urgent=identity.flags != 0)
         service_ns = monotonic_ns() - started_ns
         kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
@@ -166,7 +168,8 @@ class AsyncActor:
         if not outcome.succeeded:
             self._failed += 1
             status.jobs_failed = self._failed
-        if len(self._flags) == 0:
+        status.held = len(self._flags)
+        if not self._flags:
             status.current_seq = 0
         lane.free += 1
         self._start_waiting(lane)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,6 +98,7 @@ class Gateway:
         self._stop = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
         self._orphaned = False
+        self._started = False
         self._parent_watch = ParentWatch(self._loop, spec.supervisor_pid, self._on_orphaned)
         self._tick_timer: asyncio.TimerHandle | None = None
 
@@ -105,9 +107,11 @@ class Gateway:
         self._slot.beat_ns = monotonic_ns()
         beat = self._loop.create_task(self._beat())
         try:
-            if not await self._start():
+            if not await self._start_unless_stopped():
                 return EXIT_OK if self._stop.is_set() else EXIT_UNREACHABLE
+            self._started = True
             self._loop.add_reader(self._bell.fileno(), self._on_bell)
+            self._slot.ready_ns = monotonic_ns()
             self._change_state(ProcessState.READY)
             self._on_bell()
             await self._stop.wait()
@@ -118,23 +122,35 @@ class Gateway:
         self._change_state(ProcessState.STOPPED)
         return EXIT_OK
 
+    async def _start_unless_stopped(self) -> bool:
+        """Connect and take over; False when told to stop, or orphaned, before that is done."""
+        starting = self._loop.create_task(self._start())
+        stopping = self._loop.create_task(self._stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if starting.done():
+            return starting.result()
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        return False
+
     async def _start(self) -> bool:
         for queue in self._spec.manifest.get("queues", ()):
             self._serve(queue)
         adopted = adopt_leases(self._channels, self._in_flight, self._cell.pump)
         deadline_ns = monotonic_ns() + int(START_DEADLINE_S * 1e9)
-        while not self._stop.is_set():
+        while True:
             try:
                 await self._cell.start()
                 await restore_options(adopted, self._cell.commands)
                 self._slot.connected = 1
                 return True
             except (ConnectionError, ServerError) as error:
-                if monotonic_ns() > deadline_ns and self._spec.generation == 1:
+                if monotonic_ns() > deadline_ns:
                     log.error("cannot reach the server: %s", error)
                     return False
                 await asyncio.sleep(START_RETRY_S)
-        return False
 
     def _pump_of(self, queue: str) -> QueuePump | None:
         return self._cell.pump(queue)
@@ -157,7 +173,10 @@ class Gateway:
         while True:
             self._slot.beat_ns = monotonic_ns()
             self._slot.held = len(self._in_flight)
-            self._on_bell()
+            if self._started:
+                self._on_bell()
+            elif self._slot.control is Control.STOP:
+                self._stop.set()
             await asyncio.sleep(self._config.beat)
 
     def _on_bell(self) -> None:
@@ -261,7 +280,14 @@ class Gateway:
             channel.close()
 
     async def _until_actors_are_gone(self) -> None:
-        """Actors die with the supervisor, by the kernel's hand; what they finished before counts."""
+        """Actors die with the supervisor, by the kernel's hand; what they finished before counts.
+
+        The programs that their jobs have started do not: each actor leads a process group, which is ended here.
+        """
+        for channel in self._channels:
+            if channel.slot.pid:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(channel.slot.pid, signal.SIGKILL)
         deadline_ns = monotonic_ns() + int(ACTORS_GONE_S * 1e9)
         while any(channel.alive for channel in self._channels) and monotonic_ns() < deadline_ns:  # noqa: ASYNC110
             await asyncio.sleep(0.005)

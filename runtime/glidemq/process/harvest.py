@@ -43,7 +43,8 @@ class Harvester:
         started = self._collect(channel)
         left = list(channel.leases.values())
         timed_out = channel.timed_out.copy()
-        planned = slot.kill_reason is not KillReason.NONE
+        # A loop that hung was hung by a job: that death is charged like any other crash.
+        planned = slot.kill_reason not in (KillReason.NONE, KillReason.HUNG)
         killed_for_timeout = slot.gateway_kill_reason is KillReason.JOB_TIMEOUT
         wait_status = slot.exit_status or 0
         # Before anything is placed again: this actor's load is gone.
@@ -52,12 +53,12 @@ class Harvester:
         for lease in left:
             if killed_for_timeout and lease.seq in timed_out:
                 self._fail_timed_out(lease)
-            elif lease.seq in started and not planned and not killed_for_timeout and wait_status:
-                crashed.append(lease)
-            elif planned and lease.seq in started:
-                self._give_back(lease, None)
-            else:
+            elif lease.seq not in started:
                 self._link.requeue(lease)
+            elif planned or killed_for_timeout:
+                self._give_back(lease, None)
+            else:  # also an exit with status 0: no processor has the right to end its process
+                crashed.append(lease)
         self._charge(channel.index, crashed, wait_status)
         slot.harvested_generation = generation
 

@@ -25,6 +25,8 @@ R = TypeVar("R")
 
 IDLE_WAIT_S = 1.0  # a bound for what the bell's reasoning does not cover
 FULL_RING_WAIT_S = 0.005
+# The status table is for people: jobs shorter than this are over before they are read about.
+WORTH_A_NOTE_NS = 1_000_000
 
 
 class RingAbortFlag:
@@ -106,13 +108,18 @@ class SyncActor:
         started_ns = monotonic_ns()
         slot.job_started_ns = slot.beat_ns = started_ns
         slot.current_seq = self._running_seq = seq
+        slot.held = 1
+        if not 0 < self._policy.mean_ns < WORTH_A_NOTE_NS:
+            slot.set_note(
+                f"{identity.job_id.decode(errors='replace')} of {identity.queue.decode(errors='replace')}"
+            )
         outcome = execution.run(record.body, RingAbortFlag(side.cancels, seq), urgent=identity.flags != 0)
         now_ns = monotonic_ns()
         self._running_seq = 0
         service_ns = now_ns - started_ns
         kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
         self._push(kind, seq, outcome_header(service_ns, identity.queue), outcome.row)
-        slot.current_seq = 0
+        slot.current_seq = slot.held = 0
         side.finish(activation)
         self._done += 1
         slot.jobs_done = self._done

@@ -21,7 +21,7 @@ class WakePolicy:
     def __init__(self) -> None:
         self.held = 0
         self._oldest_ns = 0
-        self._mean_ns = 0.0
+        self.mean_ns = 0.0
         self._woken_ns = 0
 
     def finished(
@@ -34,15 +34,15 @@ class WakePolicy:
         if not self.held:
             self._oldest_ns = now_ns
         self.held += 1
-        self._mean_ns += SMOOTHING * (service_ns - self._mean_ns)
+        self.mean_ns += SMOOTHING * (service_ns - self.mean_ns)
         if urgent or not waiting_bytes or self.held >= ENOUGH_HELD:
             return True
-        if waiting_bytes * self._mean_ns < REFILL_NS * record_bytes:
+        if waiting_bytes * self.mean_ns < REFILL_NS * record_bytes:
             # Unless it was woken for this just now, and is about to refill.
             return now_ns - self._woken_ns > REFILL_NS
         # The next job would end after the oldest report is due.
-        hold_ns = min(LONGEST_HOLD_NS, JOBS_PER_HOLD * self._mean_ns)
-        return now_ns + self._mean_ns - self._oldest_ns > hold_ns
+        hold_ns = min(LONGEST_HOLD_NS, JOBS_PER_HOLD * self.mean_ns)
+        return now_ns + self.mean_ns - self._oldest_ns > hold_ns
 
     def woken(self, now_ns: int) -> None:
         """The gateway knows."""
