@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from glidemq.job import AbortSignal, Job, SyncJob
     from glidemq.options import (
         Backoff,
+        BackoffStrategy,
         Duration,
         JobOptions,
         JobTemplate,
@@ -113,6 +114,7 @@ _HOMES = {
     "glidemq.job": ("AbortSignal", "Job", "SyncJob"),
     "glidemq.options": (
         "Backoff",
+        "BackoffStrategy",
         "Duration",
         "JobOptions",
         "JobTemplate",
@@ -135,6 +137,7 @@ __all__ = [
     "App",
     "AuthenticationError",
     "Backoff",
+    "BackoffStrategy",
     "ClosedError",
     "CompletedEvent",
     "ConfigurationError",

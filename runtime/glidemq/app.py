@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Generic, Literal, cast
@@ -15,7 +15,8 @@ from typing_extensions import TypeVar
 from glidemq.errors import ConfigurationError, ValidationError
 from glidemq.job import Job, SyncJob
 from glidemq.job.record import In, Out
-from glidemq.options import Duration, check_prefix, check_queue_name, duration_ms
+from glidemq.options import BackoffStrategy, Duration, check_prefix, check_queue_name, duration_ms
+from glidemq.options.backoff import NO_STRATEGIES, check_strategies
 from glidemq.options.job_options import lock_duration_ms
 from glidemq.payload import Payload
 from glidemq.serializer import JSON_SERIALIZER, Serializer
@@ -33,6 +34,7 @@ class Processor(Generic[In, Out]):
     role: "async" for `async def` (many at once on an event loop), "sync" for plain `def` (one at a time on
         the main thread of an actor process).
     timeout_ms, lock_duration_ms: for jobs without options of their own; None: the runtime's defaults.
+    backoff_strategies: the waits between attempts that jobs may ask for by name.
     """
 
     queue: str
@@ -42,6 +44,9 @@ class Processor(Generic[In, Out]):
     timeout_ms: int | None = None
     lock_duration_ms: int | None = None
     serializer: Serializer = JSON_SERIALIZER
+    backoff_strategies: Mapping[str, BackoffStrategy] = field(
+        default_factory=lambda: NO_STRATEGIES, hash=False
+    )
 
     @property
     def place(self) -> str:
@@ -94,6 +99,7 @@ class App:
         concurrency: int = 1,
         timeout: Duration | None = None,
         lock_duration: Duration | None = None,
+        backoff_strategies: Mapping[str, BackoffStrategy] | None = None,
     ) -> Callable[[F], F]:
         """Declare the decorated function as the processor of a queue; the function itself is left as it is.
 
@@ -108,9 +114,12 @@ class App:
         supervisor.
         timeout: seconds or timedelta that a job without a timeout of its own may run.
         lock_duration: 1 to 86400 seconds without a sign of life before a job counts as stalled.
+        backoff_strategies: name to function of (attempts_made, error) that returns the seconds until the next
+            attempt, for jobs whose `Backoff` has this name as its type. One that raises is logged, and the
+            job's `delay` is taken.
 
         Raises:
-            ValidationError: a bad queue name, number or duration.
+            ValidationError: a bad queue name, number, duration or strategy.
             ConfigurationError: the queue has a processor already, or this is no function of one argument.
         """
         check_queue_name(queue)
@@ -120,6 +129,7 @@ class App:
             raise ValidationError(f"concurrency must be between 1 and {MAX_CONCURRENCY}")
         timeout_ms = None if timeout is None else duration_ms(timeout, "timeout", positive=True)
         lock_ms = None if lock_duration is None else lock_duration_ms(lock_duration)
+        strategies = check_strategies(backoff_strategies)
 
         def declare(function: F) -> F:
             self._check_function(queue, function)
@@ -131,6 +141,7 @@ class App:
                 timeout_ms,
                 lock_ms,
                 self.serializer,
+                strategies,
             )
             return function
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -61,6 +62,22 @@ def test_a_custom_strategy_gets_the_failure_and_answers_in_seconds() -> None:
     error = RuntimeError("x")
     assert backoff_ms({"type": "mine", "delay": 7}, 2, error, {"mine": strategy}) == 1500
     assert seen == [(2, error)]
+    assert backoff_ms({"type": "mine"}, 1, error, {"mine": lambda *_: timedelta(minutes=1)}) == 60_000
+    assert backoff_ms({"type": "mine"}, 1, error, {"mine": lambda *_: 1e9}) == 315_360_000_000
+
+
+@pytest.mark.parametrize("returned", [-1, float("nan"), None, "soon", RuntimeError("broken")])
+def test_a_custom_strategy_that_fails_is_logged_and_replaced_by_the_fixed_delay(
+    returned: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def strategy(failures: int, error: BaseException) -> Any:
+        if isinstance(returned, Exception):
+            raise returned
+        return returned
+
+    strategies: dict[str, Any] = {"mine": strategy}
+    assert backoff_ms({"type": "mine", "delay": 70}, 3, ValueError("x"), strategies) == 70
+    assert "back-off strategy 'mine' failed: the job waits for its fixed delay" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias, cast
 
 from glidemq.errors import ValidationError
 from glidemq.options.durations import Duration, duration_ms
 from glidemq.options.nested import nested_option, seconds
+
+BackoffStrategy: TypeAlias = Callable[[int, BaseException], Duration]
+"""Called with the number of failed attempts, this one included, and what the processor raised; returns the seconds
+(or timedelta) until the next attempt. It runs where the processor runs and must not block."""
+
+NO_STRATEGIES: Final[Mapping[str, BackoffStrategy]] = MappingProxyType({})
+BUILT_IN: Final = ("fixed", "exponential")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,12 @@ class Backoff:
         """`delay` seconds after the first failure, twice as long after each further one."""
         return cls("exponential", delay, jitter)
 
+    @classmethod
+    def custom(cls, name: str, delay: Duration = 0) -> Backoff:
+        """What the processor's strategy of this name says; `delay` seconds where it has none or its strategy
+        fails."""
+        return cls(name, delay)
+
 
 def backoff_to_wire(value: object) -> dict[str, Any]:
     """{type, delay in ms, jitter if given}."""
@@ -49,6 +65,29 @@ def backoff_to_wire(value: object) -> dict[str, Any]:
             raise ValidationError("backoff.jitter must be a non-negative finite number")
         wire["jitter"] = jitter
     return wire
+
+
+def check_strategies(strategies: object) -> Mapping[str, BackoffStrategy]:
+    """A read-only copy of named strategies; None is none.
+
+    Raises:
+        ValidationError: a name that options cannot carry or that has a built-in meaning; no plain function.
+    """
+    if strategies is None:
+        return NO_STRATEGIES
+    if not isinstance(strategies, Mapping):
+        raise ValidationError("backoff_strategies must be a mapping of names to functions")
+    checked = dict(cast("Mapping[object, object]", strategies))
+    for name, strategy in checked.items():
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise ValidationError(f"a back-off strategy needs a printable name, not {name!r:.40}")
+        if name in BUILT_IN:
+            raise ValidationError(f"the back-off {name!r} is built in: give the strategy another name")
+        if not callable(strategy) or inspect.iscoroutinefunction(strategy):
+            raise ValidationError(
+                f"back-off strategy {name!r} must be a plain function of (attempts_made, error)"
+            )
+    return MappingProxyType(cast("dict[str, BackoffStrategy]", checked))
 
 
 def backoff_from_wire(value: Any) -> Backoff:

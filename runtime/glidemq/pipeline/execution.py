@@ -92,6 +92,7 @@ class _Execution:
         self._function = processor.function
         self._payload = processor.payload
         self._timeout_ms = processor.timeout_ms or 0
+        self._strategies = processor.backoff_strategies
         self._queue = queue
         self._queue_key = queue_key
 
@@ -118,6 +119,7 @@ class _Execution:
             attempts_made=attempts_made,
             error=error,
             for_good=discarded,
+            strategies=self._strategies,
         )
 
     def _overran(self, run: _Activated) -> JobOutcome:
@@ -127,6 +129,7 @@ class _Execution:
             run.options,
             attempts_made=int(run.fields[5] or 0),
             error=TimeoutError(TIMEOUT_REASON),
+            strategies=self._strategies,
         )
 
     def _revoked(self, run: _Activated) -> JobOutcome:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple, cast
 
 from glidemq.commands.fail import FailureRow
 from glidemq.commands.step import CompletionRow, Retain
 from glidemq.errors import PayloadValidationError, UnrecoverableError
 from glidemq.job.stored_values import json_object
+from glidemq.options import BackoffStrategy, duration_ms
+from glidemq.options.backoff import NO_STRATEGIES
+
+log = logging.getLogger("glidemq.processor")
 
 TIMEOUT_REASON: Final = "Job timeout exceeded"
-
-# (attempts made, error) -> seconds until the next attempt
-BackoffStrategy = Callable[[int, BaseException], float]
+# Due times must stay below the scheduled set's priority classes: ten years is for ever.
+LONGEST_DELAY_MS: Final = 315_360_000_000
 
 
 class JobOutcome(NamedTuple):
@@ -91,7 +95,7 @@ def failed(
     attempts_made: int,
     error: BaseException | None = None,
     for_good: bool = False,
-    strategies: Mapping[str, BackoffStrategy] | None = None,
+    strategies: Mapping[str, BackoffStrategy] = NO_STRATEGIES,
 ) -> JobOutcome:
     """The outcome of a processor that raised, or that was stopped.
 
@@ -111,16 +115,21 @@ def backoff_ms(
     backoff: object,
     failures: int,
     error: BaseException | None = None,
-    strategies: Mapping[str, BackoffStrategy] | None = None,
+    strategies: Mapping[str, BackoffStrategy] = NO_STRATEGIES,
 ) -> int:
     """Milliseconds until the next attempt after failure number `failures` (wire-format 5.8)."""
     if not isinstance(backoff, dict):
         return 0
     rule = cast("dict[str, object]", backoff)
     kind = rule.get("type")
-    strategy = (strategies or {}).get(kind) if isinstance(kind, str) else None
+    strategy = strategies.get(kind) if isinstance(kind, str) else None
     if strategy is not None and error is not None:
-        return max(0, round(strategy(failures, error) * 1000))
+        try:
+            return min(
+                duration_ms(strategy(failures, error), f"what strategy {kind!r} returned"), LONGEST_DELAY_MS
+            )
+        except Exception:
+            log.exception("back-off strategy %r failed: the job waits for its fixed delay", kind)
     delay = rule.get("delay")
     delay_ms = float(delay) if isinstance(delay, (int, float)) and delay > 0 else 0.0
     if kind == "exponential":
@@ -128,8 +137,7 @@ def backoff_ms(
     jitter = rule.get("jitter")
     if isinstance(jitter, (int, float)) and jitter > 0:
         delay_ms += random.random() * jitter * delay_ms  # noqa: S311 - spreads retries, guards nothing
-    # Due times must stay below the scheduled set's priority classes: ten years is for ever.
-    return min(round(delay_ms), 315_360_000_000)
+    return min(round(delay_ms), LONGEST_DELAY_MS)
 
 
 def reason_of(error: BaseException) -> str:

@@ -89,6 +89,7 @@ class ThreadExecution(_LocalExecution):
         self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"glidemq-{queue}")
+        self._strategies = processor.backoff_strategies
         self._execution = SyncExecution(processor, queue, queue_key, self._execute)
 
     def _execute(self, command: Command[R]) -> R:
@@ -121,6 +122,7 @@ class ThreadExecution(_LocalExecution):
             read_options(lease.opts),
             attempts_made=lease.attempts_made,
             error=TimeoutError(TIMEOUT_REASON),
+            strategies=self._strategies,
         )
 
     def _thread_returned(self, future: asyncio.Future[Any]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, Literal, Self, overload
 
 from glidemq.actors.cell import Cell, CellSettings
@@ -17,7 +17,7 @@ from glidemq.config import ConnectionOptions, resolve_connection
 from glidemq.connection import CommandConnection, ReaderConnection, SharedClient
 from glidemq.errors import ClosedError, ValidationError
 from glidemq.job.record import In, Out
-from glidemq.options import Duration, check_prefix, check_queue_name, duration_ms
+from glidemq.options import BackoffStrategy, Duration, check_prefix, check_queue_name, duration_ms
 from glidemq.options.job_options import lock_duration_ms
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.pump_context import QueueSettings
@@ -47,6 +47,7 @@ class Worker(Generic[In, Out]):
     stalled_interval: how often jobs of dead workers are looked for. max_stalled_count: how often one is rerun.
     promotion_interval: how soon work that no blocking read can see is found. block: longest blocking read.
     kill_grace: how long a coroutine may take to end once its timeout has cancelled it.
+    backoff_strategies: name to function of (attempts_made, error) that returns the seconds until the next attempt.
     events, metrics: False saves the server's `completed` events and per-minute counters.
     All durations are seconds or timedelta.
 
@@ -74,6 +75,7 @@ class Worker(Generic[In, Out]):
         promotion_interval: Duration = 0.25,
         block: Duration = 1,
         kill_grace: Duration = 5,
+        backoff_strategies: Mapping[str, BackoffStrategy] | None = None,
         events: bool = True,
         metrics: bool = True,
     ) -> None:
@@ -89,7 +91,10 @@ class Worker(Generic[In, Out]):
         self._options = resolve_connection(connection)
         # The declaration of an app checks the function, the concurrency and the durations alike.
         app = App(prefix=prefix, serializer=serializer)
-        app.processor(name, concurrency=concurrency, timeout=timeout)(processor)
+        declare = app.processor(
+            name, concurrency=concurrency, timeout=timeout, backoff_strategies=backoff_strategies
+        )
+        declare(processor)
         self._processor: Processor[In, Out] = app.processors[name]
         self._settings = QueueSettings(
             name,
@@ -336,6 +341,7 @@ def _with_function(processor: Processor[In, Out], function: Callable[[Any], Any]
         processor.timeout_ms,
         processor.lock_duration_ms,
         processor.serializer,
+        processor.backoff_strategies,
     )
     # What data becomes is said by the annotation of the user's function, not by that of its wrapper.
     observed.__dict__["payload"] = processor.payload
