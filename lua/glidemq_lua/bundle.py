@@ -69,15 +69,24 @@ def source_of(stem: str) -> str:
     return (_sources() / f"{stem}.lua").read_text(encoding="utf-8")
 
 
+def _structure(stem: str) -> str:
+    """A structure as a block: of its locals only the table, named after the file, is seen by the files after it."""
+    table = "".join(word.capitalize() for word in stem.rpartition("/")[2].split("_"))
+    declaration = f"local {table} = {{}}\n"
+    source = source_of(stem)
+    assert source.count(declaration) == 1, f"{stem}.lua must declare its table {table} once"
+    block = source.replace(declaration, f"{table} = {{}}\n")
+    return f"\nlocal {table}\ndo -- ==== {stem}.lua\n{block}end\n"
+
+
 @cache
 def library_source() -> str:
     """The whole library as one text, the same for the same sources.
 
-    A command file is wrapped in a block of its own: Lua allows 200 locals in one chunk, and only structures
-    need to be seen by other files.
+    Every file is wrapped in a block of its own: Lua allows 200 locals in one chunk.
     """
     parts = [f"#!lua name={LIBRARY_NAME}\n", f"local LIBRARY_VERSION = {LIBRARY_VERSION}\n"]
-    parts += [f"\n-- ==== {stem}.lua\n{source_of(stem)}" for stem in STRUCTURES]
+    parts += [_structure(stem) for stem in STRUCTURES]
     parts += [
         f"\ndo -- ==== commands/{name}.lua\n{source_of(f'commands/{name}')}end\n" for name in command_names()
     ]
