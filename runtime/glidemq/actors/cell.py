@@ -16,7 +16,7 @@ from glidemq.actors.registration import Registration
 from glidemq.actors.scheduler import Scheduler
 from glidemq.actors.stall_recovery import StallRecovery
 from glidemq.clock import monotonic_ns
-from glidemq.connection.command_connection import CommandConnection
+from glidemq.connection.connection import UnblockingConnection
 from glidemq.connection.reader_connection import ReaderConnection
 from glidemq.errors import ConnectionError, ServerError
 from glidemq.pipeline.in_flight import InFlight
@@ -67,7 +67,7 @@ class Cell:
         self,
         settings: CellSettings,
         *,
-        commands: CommandConnection,
+        commands: UnblockingConnection,
         reader: ReaderConnection,
         in_flight: InFlight,
         link: WorkLink,

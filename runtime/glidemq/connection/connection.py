@@ -31,3 +31,11 @@ class Connection(Protocol):
     async def close(self) -> None:
         """Finish the calls in flight and disconnect. May be called twice."""
         ...
+
+
+class UnblockingConnection(Connection, Protocol):
+    """A connection that can also end the blocking read of another one."""
+
+    async def unblock_client(self, client_id: int, *, key: str) -> bool:
+        """End the blocking read of the client with this id; see `CommandConnection.unblock_client`."""
+        ...

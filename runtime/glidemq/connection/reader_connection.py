@@ -14,7 +14,7 @@ from glidemq.connection.server_commands import ServerCommands
 from glidemq.errors import ClosedError, ConnectionError, ValidationError
 
 if TYPE_CHECKING:
-    from glidemq.connection.command_connection import CommandConnection
+    from glidemq.connection.connection import UnblockingConnection
     from glidemq.connection.glide_client import GlideApi
 
 # The consumer group of every job stream, part of the wire contract.
@@ -120,7 +120,7 @@ class ReaderConnection:
         except Exception as error:
             raise read_error(error, action=f"reading {stream}", place=self.options.place) from error
 
-    async def unblock(self, via: CommandConnection) -> bool:
+    async def unblock(self, via: UnblockingConnection) -> bool:
         """Let the read in progress return now. False if there was none, or it ended by itself."""
         read = self._read
         if read is None:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from glidemq.connection.command_connection import CommandConnection
+from glidemq.connection.connection import UnblockingConnection
 from glidemq.connection.reader_connection import ReaderConnection
 from glidemq.errors import ConnectionError, ServerError
 from glidemq.pipeline.queue_pump import QueuePump
@@ -30,7 +30,7 @@ class Reader:
         *,
         consumer: str,
         connection: ReaderConnection,
-        commands: CommandConnection,
+        commands: UnblockingConnection,
         pumps: Callable[[], Iterable[QueuePump]],
         register: Callable[[], Awaitable[None]],
         block_ms: int,

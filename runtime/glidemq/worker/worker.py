@@ -14,7 +14,7 @@ from glidemq.actors.local_link import LocalLink
 from glidemq.app import App, Processor
 from glidemq.commands.keys import DEFAULT_PREFIX
 from glidemq.config import ConnectionOptions, resolve_connection
-from glidemq.connection import CommandConnection, ReaderConnection, SharedClient
+from glidemq.connection import CommandConnection, ReaderConnection, SharedClient, UnblockingConnection
 from glidemq.errors import ClosedError, ValidationError
 from glidemq.job.record import In, Out
 from glidemq.options import BackoffStrategy, Duration, check_prefix, check_queue_name, duration_ms
@@ -24,6 +24,7 @@ from glidemq.pipeline.pump_context import QueueSettings
 from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.serializer import JSON_SERIALIZER, Serializer
+from glidemq.worker.borrowed_client import BorrowedClient
 from glidemq.worker.local_executions import TaskExecution, ThreadExecution
 from glidemq.worker.worker_events import WorkerEvent, WorkerEvents
 
@@ -82,12 +83,13 @@ class Worker(Generic[In, Out]):
         self.name = check_queue_name(name)
         if client is not None and command_client is not None:
             raise ValidationError("Provide either `client` or `command_client`, not both.")
-        self._borrowed = client or command_client
-        if self._borrowed is not None and connection is None:
+        borrowed = client if client is not None else command_client
+        if borrowed is not None and connection is None:
             raise ValidationError(
-                "Worker always requires `connection`, even with a shared client:"
-                " its blocking reads need one of their own."
+                "Worker always requires `connection` even when `command_client` is provided, because the blocking"
+                " client must be auto-created."
             )
+        self._borrowed = None if borrowed is None else BorrowedClient(borrowed)
         self._options = resolve_connection(connection)
         # The declaration of an app checks the function, the concurrency and the durations alike.
         app = App(prefix=prefix, serializer=serializer)
@@ -150,7 +152,9 @@ class Worker(Generic[In, Out]):
     wait_until_ready = start
 
     async def _start(self) -> None:
-        commands = self._borrowed or CommandConnection(self._options, client_name="glidemq-worker")
+        commands: UnblockingConnection = self._borrowed or CommandConnection(
+            self._options, client_name="glidemq-worker"
+        )
         cell = Cell(
             self._cell_settings,
             commands=commands,
