@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         SchedulerEntry,
     )
     from glidemq.serializer import JSON_SERIALIZER, Serializer
+    from glidemq.shutdown import GracefulShutdown, graceful_shutdown
     from glidemq.worker import Worker
 
 _HOMES = {
@@ -125,6 +126,7 @@ _HOMES = {
         "SchedulerEntry",
     ),
     "glidemq.serializer": ("JSON_SERIALIZER", "Serializer"),
+    "glidemq.shutdown": ("GracefulShutdown", "graceful_shutdown"),
     "glidemq.worker": ("Worker",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -149,6 +151,7 @@ __all__ = [
     "Event",
     "FailedEvent",
     "GlideMQError",
+    "GracefulShutdown",
     "Job",
     "JobAbortedError",
     "JobFailedError",
@@ -189,6 +192,7 @@ __all__ = [
     "Worker",
     "WorkerInfo",
     "__version__",
+    "graceful_shutdown",
     "serverless_pool",
 ]
 
