@@ -8,6 +8,7 @@ import re
 from glidemq.config.connection_url import QUERY_MEMBERS, SCHEMES
 from glidemq.config.runtime_config import SETTINGS, RuntimeConfig
 from glidemq.config.sources import OTHER_VARIABLES
+from glidemq_supervisor.cli import build_parser
 from tests.architecture.repository import ROOT
 
 GUIDE = (ROOT / "deploy/docs/configuration.md").read_text()
@@ -18,6 +19,13 @@ DERIVED = {"import_path": "see below", "max_procs": "2 x `procs`"}
 def documented_defaults() -> dict[str, str]:
     section = GUIDE.partition("## Settings")[2].partition("## Connection")[0]
     return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", section, re.MULTILINE))
+
+
+def test_every_argument_is_listed_and_no_other() -> None:
+    section = GUIDE.partition("## Settings")[2].partition("```")[0]
+    options = {option for action in build_parser()._actions for option in action.option_strings}
+    settings = {"--" + name.replace("_", "-") for name in SETTINGS}
+    assert set(re.findall(r"`(--[\w-]+)`", section)) == options & settings
 
 
 def shown(value: object) -> str:
