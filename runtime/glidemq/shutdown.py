@@ -121,6 +121,11 @@ def _in_order(components: list[Closable]) -> list[list[Closable]]:
     """Those who run jobs, those who use connections, the connections."""
     groups: list[list[Closable]] = [[], [], []]
     for component in components:
-        rank = 0 if isinstance(component, Worker) else 2 if isinstance(component, CommandConnection) else 1
-        groups[rank].append(component)
+        groups[_rank(component)].append(component)
     return groups
+
+
+def _rank(component: object) -> int:
+    if isinstance(component, Worker):
+        return 0
+    return 2 if isinstance(component, CommandConnection) else 1

@@ -26,7 +26,7 @@ from glidemq import (
     ValidationError,
 )
 from glidemq.client.events import parse_event
-from glidemq.serializer import load_json
+from glidemq.payload import PLAIN_PAYLOAD
 from tests.client.conftest import AnyQueue
 from tests.testkit.server import ValkeyServer
 
@@ -89,7 +89,7 @@ def test_entry_becomes_a_typed_event(
     fields: dict[str, str], kind: type[Event], members: dict[str, Any]
 ) -> None:
     entry = {name.encode(): value.encode() for name, value in fields.items()}
-    event = parse_event(b"1795312102320-3", entry, load_json)
+    event = parse_event(b"1795312102320-3", entry, PLAIN_PAYLOAD)
     assert type(event) is kind
     expected: dict[str, Any] = {"name": fields.get("event"), "job_id": fields.get("jobId"), **members}
     assert {name: getattr(event, name) for name in expected} == expected

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from glidemq.clock import wall_datetime
-from glidemq.serializer import load_json
+from glidemq.payload import Payload
 
 EventName: TypeAlias = Literal[
     "active",
@@ -118,8 +118,8 @@ class CountEvent(Event):
     count: int
 
 
-def parse_event(entry_id: bytes, fields: Mapping[bytes, bytes], load: Callable[[bytes], Any]) -> Event:
-    """The event of a stream entry; `load` deserializes return values.
+def parse_event(entry_id: bytes, fields: Mapping[bytes, bytes], payload: Payload) -> Event:
+    """The event of a stream entry; `payload` deserializes return values and progress.
 
     Never raises: an entry whose fields do not suit its name becomes a plain `Event`, whose `raw` shows them.
     """
@@ -130,40 +130,39 @@ def parse_event(entry_id: bytes, fields: Mapping[bytes, bytes], load: Callable[[
     if make is None:
         return Event(*head)
     try:
-        return make(head, fields, load)
+        return make(head, fields, payload)
     except (KeyError, ValueError):
         return Event(*head)
 
 
 _Head: TypeAlias = tuple[str, str, str, Mapping[str, str]]
 _Fields: TypeAlias = Mapping[bytes, bytes]
-_Load: TypeAlias = Callable[[bytes], Any]
 
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _added(head: _Head, fields: _Fields, load: _Load) -> Event:
+def _added(head: _Head, fields: _Fields, payload: Payload) -> Event:
     return AddedEvent(*head, job_name=_text(fields[b"name"]))
 
 
-def _completed(head: _Head, fields: _Fields, load: _Load) -> Event:
+def _completed(head: _Head, fields: _Fields, payload: Payload) -> Event:
     raw = fields.get(b"returnvalue")
     if not raw:
         return CompletedEvent(*head, return_value=None)
     try:
-        value = load(raw)
+        value = payload.load(raw)
     except Exception as error:  # a serializer of the user's own may raise anything
         raise ValueError(str(error)) from error
     return CompletedEvent(*head, return_value=value)
 
 
-def _failed(head: _Head, fields: _Fields, load: _Load) -> Event:
+def _failed(head: _Head, fields: _Fields, payload: Payload) -> Event:
     return FailedEvent(*head, failed_reason=_text(fields.get(b"failedReason", b"")))
 
 
-def _retrying(head: _Head, fields: _Fields, load: _Load) -> Event:
+def _retrying(head: _Head, fields: _Fields, payload: Payload) -> Event:
     return RetryingEvent(
         *head,
         failed_reason=_text(fields.get(b"failedReason", b"")),
@@ -172,24 +171,24 @@ def _retrying(head: _Head, fields: _Fields, load: _Load) -> Event:
     )
 
 
-def _progress(head: _Head, fields: _Fields, load: _Load) -> Event:
-    return ProgressEvent(*head, data=load_json(fields[b"data"]))
+def _progress(head: _Head, fields: _Fields, payload: Payload) -> Event:
+    return ProgressEvent(*head, data=payload.load_progress(fields[b"data"]))
 
 
-def _priority_changed(head: _Head, fields: _Fields, load: _Load) -> Event:
+def _priority_changed(head: _Head, fields: _Fields, payload: Payload) -> Event:
     return PriorityChangedEvent(*head, priority=int(fields[b"priority"]))
 
 
-def _delay_changed(head: _Head, fields: _Fields, load: _Load) -> Event:
+def _delay_changed(head: _Head, fields: _Fields, payload: Payload) -> Event:
     return DelayChangedEvent(*head, delay=float(fields[b"delay"]) / 1000)
 
 
-def _counted(head: _Head, fields: _Fields, load: _Load) -> Event:
+def _counted(head: _Head, fields: _Fields, payload: Payload) -> Event:
     name, entry_id, _, raw = head
     return CountEvent(name, entry_id, "", raw, count=int(fields[b"jobId"]))
 
 
-_MAKERS: Final[dict[str, Callable[[_Head, _Fields, _Load], Event]]] = {
+_MAKERS: Final[dict[str, Callable[[_Head, _Fields, Payload], Event]]] = {
     "added": _added,
     "cleaned": _counted,
     "completed": _completed,

@@ -240,7 +240,7 @@ class QueueEvents:
                 continue
             if entries:
                 self._last_id = entries[-1].entry_id.decode()
-            return [parse_event(entry.entry_id, entry.fields, self._payload.load) for entry in entries]
+            return [parse_event(entry.entry_id, entry.fields, self._payload) for entry in entries]
         return []
 
     def _check_open(self) -> None:

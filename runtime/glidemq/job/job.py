@@ -53,10 +53,11 @@ class Job(JobSteps[In, Out]):
         return await self._run(self._log_steps(line))
 
     async def update_progress(self, progress: Any) -> None:
-        """Store how far the job has come, a number or any JSON value, and emit the event `progress`.
+        """Store how far the job has come, a number or what the serializer takes, and emit the event `progress`.
 
         Raises:
-            SerializationError: not JSON. ValidationError: above 1 MiB. JobNotFoundError: the job was removed.
+            SerializationError: cannot be serialized. ValidationError: above 1 MiB. JobNotFoundError: it was
+            removed.
         """
         return await self._run(self._progress_steps(progress))
 

@@ -19,7 +19,6 @@ from glidemq.job.abort_signal import AbortSignal
 from glidemq.job.stored_values import instant, json_object, number
 from glidemq.options import JobOptions, from_wire
 from glidemq.payload import PLAIN_PAYLOAD, Payload
-from glidemq.serializer import load_json
 
 log = logging.getLogger("glidemq.job")
 
@@ -258,12 +257,12 @@ class JobRecord(Generic[In, Out]):
 
     @property
     def progress(self) -> Any:
-        """What `update_progress` stored last: a number or a JSON value; 0 at first."""
+        """What `update_progress` stored last: a number or what the serializer gives back; 0 at first."""
         raw = self._fields.get("progress")
         if not raw:
             return 0
         try:
-            return load_json(raw)
+            return self._payload.load_progress(raw)
         except ValueError:
             return number(raw)
 

@@ -25,7 +25,6 @@ from glidemq.errors import JobNotFoundError, JobTimeoutError, ValidationError
 from glidemq.job.record import In, JobRecord, Out
 from glidemq.options import Duration, duration_ms
 from glidemq.options.job_options import check_priority, delay_ms
-from glidemq.serializer import dump_json
 
 R = TypeVar("R")
 
@@ -57,7 +56,7 @@ class JobSteps(JobRecord[In, Out]):
         return count
 
     def _progress_steps(self, progress: Any) -> Steps[None]:
-        raw = dump_json(progress, "progress")
+        raw = self._payload.dump_progress(progress)
         found: bool = yield UpdateProgressCommand(self._queue_key, job_id=self.id, progress=raw)
         if not found:
             raise self._gone()

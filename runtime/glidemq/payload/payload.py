@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from glidemq.errors import ConfigurationError, PayloadValidationError, SerializationError, ValidationError
@@ -10,6 +11,7 @@ from glidemq.payload.validator import Validator, validator_for
 from glidemq.serializer import JSON_SERIALIZER, JsonSerializer, Serializer, dump_json, load_json
 
 MAX_PAYLOAD_BYTES: Final = 1_048_576
+_NUMBER: Final = re.compile(rb"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 class Payload:
@@ -103,6 +105,33 @@ class Payload:
                 "Use smaller return values or store large data externally."
             )
         return raw
+
+    # -- progress ----------------------------------------------------------------------------------------
+
+    def dump_progress(self, value: Any) -> bytes:
+        """The text of a job's progress. Numbers are stored as such, which every reader understands.
+
+        Raises:
+            SerializationError: it cannot be serialized.
+        """
+        if self._plain_json or type(value) in (int, float):
+            return dump_json(value, "progress")
+        return self._dump(value, "progress")
+
+    def load_progress(self, raw: bytes) -> Any:
+        """The value of stored progress: a number, what the serializer makes of it, or JSON, as Node writes it.
+
+        Raises:
+            ValueError: none of these.
+        """
+        if not self._plain_json and not _NUMBER.fullmatch(raw):
+            try:
+                return self.load(raw)
+            except Exception:  # a serializer of the user's own may raise anything
+                return load_json(raw)
+        return load_json(raw)
+
+    # -- both --------------------------------------------------------------------------------------------
 
     def load(self, raw: bytes) -> Any:
         """The value of a stored result. Raises whatever deserializing raises."""
