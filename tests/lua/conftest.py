@@ -11,6 +11,7 @@ import valkey
 from glidemq.commands.command import pack, unpack
 from glidemq_lua import library_source
 from tests.lua.driven_queue import DrivenQueue
+from tests.lua.grouped_queue import GroupedQueue
 from tests.lua.raw_queue import RawQueue
 from tests.lua.schedules import Schedules
 from tests.testkit.server import ValkeyServer
@@ -51,6 +52,12 @@ def queue(raw: valkey.Valkey, queue_name: str) -> RawQueue:
 def driven(raw: valkey.Valkey, queue_name: str, call: Call) -> DrivenQueue:
     """The test's own queue, driven through the library at a time that the test sets."""
     return DrivenQueue(raw, queue_name, call)
+
+
+@pytest.fixture
+def grouped(raw: valkey.Valkey, queue_name: str, call: Call) -> GroupedQueue:
+    """As `driven`, for jobs with ordering keys."""
+    return GroupedQueue(raw, queue_name, call)
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ def test_entry_without_a_job_id_and_key_of_another_type_do_not_stop_the_others(d
 
 
 def test_many_useless_entries_are_worked_through_a_few_rounds_at_a_time(driven: DrivenQueue) -> None:
-    for n in range(40):
+    for n in range(250):
         driven.client.xadd(driven.key("stream"), {"jobId": f"gone{n}"})
     driven.add()
     stepped = driven.step(2)

@@ -38,14 +38,15 @@ end
 -- Deletes those jobs of `ids` that stand where they should.
 local function delete(keys, progress, ids, now, belongs)
   local doomed = {}
+  local settlement = Settlement.open(keys, now, {})
   for _, id in ipairs(ids) do
-    local job = redis.pcall("HMGET", keys.job .. id, "state", "groupKey", "orderingSeq")
-    if not job.err and job[1] and belongs(keys, id, job[1]) then
+    local state = redis.pcall("HGET", keys.job .. id, "state")
+    if type(state) == "string" and belongs(keys, id, state) then
       doomed[#doomed + 1] = id
-      Groups.skip(keys, job[2], job[3], now)
+      settlement:gone(id)
     end
   end
-  Schedulers.ended(keys, doomed, now)
+  settlement:close()
   Retention.unlink(keys, doomed)
   progress[DELETED] = progress[DELETED] + #doomed
 end

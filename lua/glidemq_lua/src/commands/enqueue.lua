@@ -1,11 +1,14 @@
 -- enqueue: add jobs, all of them or none.
 -- Moves:  (new) -> waiting, delayed, prioritized
--- Keys:   id, job, stream, scheduled, lifo, deps, events, bell, x-py:add; priority (when max_waiting is given)
+-- Keys:   id, job, stream, scheduled, lifo, deps, events, bell, ordering, group, ratelimited, x-py:add; priority (when
+--         max_waiting is given)
 -- Args:   jobs [[name, data, opts, delay_ms, priority, lifo, ttl_ms, attempts, custom_id, parent_id, parent_queue,
 --         extra]], events, max_waiting, idem
+--         extra: false, or {ordering, cost} as Ordering describes them
 -- Reply:  ["ok", [id or false], due_ms]; false: a job with this custom id exists; due_ms: when the first scheduled
 --         job of this call becomes due, or -1
--- Errors: bad_argument, queue_full (with the number waiting and the maximum), bad_id_counter
+-- Errors: bad_argument, queue_full (with the number waiting and the maximum), bad_id_counter,
+--         cost_exceeds_capacity (with the number of the first row whose job could never start)
 -- Events: added
 
 local REPLY_KEPT_MS = 60000
@@ -13,19 +16,37 @@ local REPLY_KEPT_MS = 60000
 -- As Adding lists them.
 local ROW = {
   "string", "string", "string", "number", "number", "number", "number", "number", "?string", "?string", "?string",
+  "?table",
 }
+local EXTRA = { ordering = true, cost = true }
 
+local function fault_of_extra(row)
+  for name in pairs(row[12]) do
+    if not EXTRA[name] then
+      return "unknown member " .. tostring(name) .. " of extra"
+    end
+  end
+  if row[6] == 1 and row[12].ordering then
+    return "lifo and ordering cannot be used together"
+  end
+  return Ordering.fault(row[12])
+end
+
+-- Returns the fault, and the number of the first row that costs too much; either may be nil.
 local function fault_of(jobs)
   local fault = Arguments.row_fault(jobs, ROW)
   if fault then
     return fault
   end
+  local too_dear
   for number, row in ipairs(jobs) do
-    if type(row[12]) == "table" and next(row[12]) ~= nil then
-      return "row " .. number .. ": unknown member " .. tostring(next(row[12])) .. " of extra"
+    fault = row[12] and fault_of_extra(row)
+    if fault then
+      return "row " .. number .. ": " .. fault
     end
+    too_dear = too_dear or row[12] and Ordering.is_too_dear(row[12]) and number
   end
-  return nil
+  return nil, too_dear
 end
 
 local function add_all(keys, args, now)
@@ -50,9 +71,11 @@ local function add_all(keys, args, now)
 end
 
 Library.command("enqueue", {}, { jobs = "table", max_waiting = "?number", idem = "?string" }, function(keys, args, now)
-  local fault = fault_of(args.jobs)
+  local fault, too_dear = fault_of(args.jobs)
   if fault then
     return Replies.bad_argument(fault)
+  elseif too_dear then
+    return Replies.pack("cost_exceeds_capacity", too_dear)
   end
   -- A repeated call whose first reply was lost gets that reply again.
   local remembered = args.idem and redis.call("GET", keys.add_reply .. args.idem)

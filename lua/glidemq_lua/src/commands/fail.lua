@@ -40,7 +40,7 @@ local function fail(settlement, row)
   local job = keys.job .. id
   local values = redis.pcall(
     "HMGET", job, "state", Lease.RUN, "processedOn", "priority", "lifo", "opts", "name", "x-py:cell", "attemptsMade",
-    "revoked"
+    "revoked", "groupKey"
   )
   local refusal = values.err and Replies.GONE
     or Lease.refusal("fail", values[1], values[2], values[3], token, processed_on)
@@ -62,6 +62,9 @@ local function fail(settlement, row)
     return { Replies.FAILED, attempts_made }
   end
   redis.call("HSET", job, "failedReason", reason, "processedOn", now, Lease.RUN, Lease.spent(token))
+  if values[11] then
+    Turns.step_back(settlement, id)
+  end
   local fields = { priority = tonumber(values[4]) or 0, lifo = values[5], opts = values[6], name = values[7] }
   retry(settlement, id, reason, delay_ms, attempts_made, fields)
   return { Replies.RETRYING, attempts_made }
@@ -79,8 +82,8 @@ Library.command("fail", { "allow-oom" }, { rows = "table" }, function(keys, args
   for number, row in ipairs(args.rows) do
     outcomes[number] = fail(settlement, row)
   end
-  local next_due = Promotion.next_due(settlement)
   settlement:close()
+  local next_due = Promotion.next_due(settlement)
   if settlement.rings then
     Ready.ring(keys)
   end

@@ -6,13 +6,15 @@
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: delay-changed {delay}, failed
 --
--- A job of an ordered group keeps its turn while it is delayed.
+-- A job of a group with a concurrency of 1 keeps its turn while it is delayed; above 1 another may have its slot.
 
 local function move(settlement, row)
   local id, token, processed_on, entry_id, until_ms, data = unpack(row, 1, 6)
   local keys, now = settlement.keys, settlement.now
   local job = keys.job .. id
-  local values = redis.pcall("HMGET", job, "state", Lease.RUN, "processedOn", "priority", "x-py:cell", "revoked")
+  local values = redis.pcall(
+    "HMGET", job, "state", Lease.RUN, "processedOn", "priority", "x-py:cell", "revoked", "groupKey"
+  )
   local refusal = values.err and Replies.GONE
     or Lease.refusal("move_to_delayed", values[1], values[2], values[3], token, processed_on)
   if refusal then
@@ -34,6 +36,9 @@ local function move(settlement, row)
     redis.call("HSET", job, "data", data)
   end
   settlement:event("delay-changed", id, "delay", due - now)
+  if values[7] then
+    Turns.step_back(settlement, id)
+  end
   return Replies.ACCEPTED
 end
 
@@ -59,7 +64,7 @@ Library.command("move_to_delayed", { "allow-oom" }, { rows = "table" }, function
   for number, row in ipairs(args.rows) do
     outcomes[number] = move(settlement, row)
   end
-  local next_due = Promotion.next_due(settlement)
   settlement:close()
+  local next_due = Promotion.next_due(settlement)
   return Replies.pack("ok", now, outcomes, next_due)
 end)

@@ -1,10 +1,12 @@
--- promote_due: make due jobs ready, and tell when to come back.
--- Moves:  delayed, prioritized -> waiting; delayed, prioritized -> failed (expired)
--- Keys:   scheduled, job, stream, priority, lifo, failed, events, metrics, bell
+-- promote_due: make due jobs ready, and those of groups whose limits let them go, and tell when to come back.
+-- Moves:  delayed, prioritized, group-waiting -> waiting; delayed, prioritized -> failed (expired); group-waiting ->
+--         failed (expired, too dear)
+-- Keys:   scheduled, job, stream, priority, lifo, failed, events, metrics, bell, ratelimited, ordering, group, groupq
 -- Args:   limit, prioritized_limit, events
--- Reply:  ["ok", promoted, expired, next_due_ms]; -1: nothing scheduled; not after now: call again
+-- Reply:  ["ok", promoted, expired, next_due_ms]; -1: nothing scheduled; not after now: call again. The numbers are
+--         those of delayed and prioritized jobs.
 -- Errors: bad_argument
--- Events: promoted, expired
+-- Events: promoted, expired, failed
 
 -- All priorities there are, and the class without one.
 local MAX_CLASSES = 2049
@@ -15,10 +17,12 @@ local SPEC = { limit = "number", prioritized_limit = "number" }
 Library.command("promote_due", { "allow-oom" }, SPEC, function(keys, args, now)
   local settlement = Settlement.open(keys, now, args)
   local limit, prioritized_limit = math.min(args.limit, MOST), math.min(args.prioritized_limit, MOST)
+  Groups.promote_due(settlement)
   local result = Promotion.run(settlement, limit, prioritized_limit, MAX_CLASSES)
   settlement:close()
+  local next_due = Promotion.earlier(result.next_due, Groups.next_due(settlement))
   if result.wrote_list then
     Ready.ring(keys)
   end
-  return Replies.pack("ok", result.promoted, result.expired, result.next_due)
+  return Replies.pack("ok", result.promoted, result.expired, next_due)
 end)

@@ -11,7 +11,9 @@ local FROM_LISTS = "list:"
 
 -- nil: leave the job alone; "back": it waits again; "drop": nothing of it is left to run.
 local function verdict(keys, id, known)
-  local values = redis.pcall("HMGET", keys.job .. id, "state", Lease.RUN, "lifo", "name", "processedOn")
+  local values = redis.pcall(
+    "HMGET", keys.job .. id, "state", Lease.RUN, "lifo", "name", "processedOn", "groupKey", "cost"
+  )
   if values.err or not values[1] then
     return "drop"
   end
@@ -22,6 +24,13 @@ local function verdict(keys, id, known)
     return "back", values
   end
   return States.allows("reclaim", values[1]) and "back" or "drop", values
+end
+
+-- The processor of this activation has not started.
+local function note_unstarted(settlement, unstarted, values)
+  local activated_on = tonumber(values[5]) or 0
+  unstarted[#unstarted + 1] = activated_on
+  Turns.take_back_start(settlement, values[6], values[7], activated_on)
 end
 
 -- Pending entries of this consumer after an entry id. Returns the last one seen when there may be more.
@@ -39,7 +48,7 @@ local function from_stream(settlement, back, args, known, released, unstarted)
       back:add(id, entry_id, Lease.taken(values[2]), { lifo = values[3], name = values[4] }, false)
       released[#released + 1] = id
       if values[1] == "active" then
-        unstarted[#unstarted + 1] = tonumber(values[5]) or 0
+        note_unstarted(settlement, unstarted, values)
       end
     elseif what == "drop" then
       settlement:leave(id, entry_id)
@@ -76,7 +85,7 @@ local function from_lists(settlement, back, args, known, released, unstarted, of
     local values = job.values
     back:add(job.id, "", Lease.taken(values[2]), { lifo = values[3], name = values[4], cell = args.cell }, false)
     released[#released + 1] = job.id
-    unstarted[#unstarted + 1] = job.started
+    note_unstarted(settlement, unstarted, values)
   end
   return #ids == args.limit and FROM_LISTS .. offset or ""
 end

@@ -27,7 +27,8 @@ local function release(settlement, back, args, row, unstarted)
   local id, token, processed_on, entry_id, crash = row[1], row[2], row[3], row[4], row[5]
   local job = settlement.keys.job .. id
   local values = redis.pcall(
-    "HMGET", job, "state", Lease.RUN, "processedOn", "lifo", "name", "x-py:cell", "opts", "revoked"
+    "HMGET", job, "state", Lease.RUN, "processedOn", "lifo", "name", "x-py:cell", "opts", "revoked", "groupKey",
+    "cost"
   )
   local refusal = values.err and Replies.GONE
     or Lease.refusal("release", values[1], values[2], values[3], token, processed_on)
@@ -39,6 +40,7 @@ local function release(settlement, back, args, row, unstarted)
   end
   if not crash then
     unstarted[#unstarted + 1] = processed_on
+    Turns.take_back_start(settlement, values[9], values[10], processed_on)
   end
   if values[8] == "1" then
     settlement:leave(id, entry_id, values[6])

@@ -1,15 +1,13 @@
 -- remove: delete a job in any state, with everything that belongs to it.
 -- Moves:  any -> (gone); whoever runs it learns so from the code "gone" of its outcome
 -- Keys:   job and its satellites, stream, priority, lifo, list-active, scheduled, completed, failed, suspended,
---         groupq, x-py:active:*, schedulers, events
+--         groupq, group, ratelimited, ordering, x-py:active:*, schedulers, events
 -- Args:   id, resume (from the last reply; absent at first)
 -- Reply:  {"ok", resume or false} | {"missing"}
 --         A resume means: the job is gone, but its stream entry was not found among the likeliest; call
 --         again with it to go on. `step` drops an entry left behind, but a Node worker would run it as a stub.
 -- Errors: bad_argument
--- Events: removed
---
--- The sequence of a job that never started is not marked as skipped in its group: groups are gated elsewhere.
+-- Events: removed; what its group lets go instead may end as expired or failed
 local SPEC = { id = "string", resume = "?table" }
 
 -- Entries searched per call, about 2 us each.
@@ -66,7 +64,9 @@ Library.command("remove", { "allow-oom" }, SPEC, function(keys, args, now)
     end
     ranges, from_list = withdraw(keys, id, job)
     if not Schedulers.has_ended(job[STATE]) then
-      Schedulers.ended(keys, { id }, now)
+      local settlement = Settlement.open(keys, now, args)
+      settlement:gone(id)
+      settlement:close()
     end
     Retention.unlink(keys, { id })
     Events.emit(keys, "removed", id)

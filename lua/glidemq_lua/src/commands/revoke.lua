@@ -11,7 +11,7 @@
 -- Events: revoked
 local SPEC = { id = "string", resume = "?table" }
 
-local ID, STATE, TIMESTAMP, DELAY, GROUP_KEY, ORDERING_SEQ, REASON, REVOKED = 1, 2, 3, 4, 5, 6, 7, 8
+local ID, STATE, TIMESTAMP, DELAY, GROUP_KEY, REASON, REVOKED = 1, 2, 3, 4, 5, 6, 7
 
 -- Takes the job out of the place that its state names. Returns the stream ranges where its entry may stand.
 local function withdraw(keys, id, job)
@@ -36,7 +36,6 @@ local function revoke(keys, id, job, now)
   local ranges = withdraw(keys, id, job)
   Ending.revoke(settlement, id)
   settlement:close()
-  Groups.skip(keys, job[GROUP_KEY], job[ORDERING_SEQ], now)
   return ranges
 end
 
@@ -47,7 +46,7 @@ Library.command("revoke", { "allow-oom" }, SPEC, function(keys, args, now)
   end
   local id = args.id
   local job = redis.call(
-    "HMGET", keys.job .. id, "id", "state", "timestamp", "delay", "groupKey", "orderingSeq", "failedReason", "revoked"
+    "HMGET", keys.job .. id, "id", "state", "timestamp", "delay", "groupKey", "failedReason", "revoked"
   )
   local ranges = args.resume
   if not ranges then

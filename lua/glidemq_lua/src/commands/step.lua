@@ -1,20 +1,24 @@
 -- step: one cycle of a queue - record what has completed, and start what comes next.
--- Moves:  active -> completed, or failed (revoked); waiting -> active; delayed, prioritized -> waiting; waiting ->
---         failed (expired, revoked, malformed); waiting-children -> waiting (a parent's last child completed)
+-- Moves:  active -> completed, or failed (revoked); waiting -> active, or group-waiting (its group does not let it);
+--         delayed, prioritized -> waiting; waiting, group-waiting -> failed (expired, revoked, malformed, too dear);
+--         group-waiting -> waiting; waiting-children -> waiting (a parent's last child completed)
 -- Keys:   job, stream, bell, scheduled, priority, lifo, list-active, completed, failed, events, metrics, meta, rate,
---         x-py:active, x-py:cells; log, jstream, signals, deps, parents of removed jobs
+--         ratelimited, ordering, group, groupq, x-py:active, x-py:cells; log, jstream, signals, deps, parents of
+--         removed jobs
 -- Args:   consumer, cell, run, complete [[id, token, processed_on, entry_id, returnvalue, retain]], slots, ahead,
 --         claimed [[entry_id, id]], rung [ring_id], limiter {max, duration_ms}, events, metrics, max_bytes
 -- Reply:  ["ok", now_ms, [code], [[blob, id, token, entry_id, name, opts, processed_on, flags]],
 --         [paused, next_due_ms, more, expired, quarantined]]
 --         code: 1 completed; 6 failed, since it was revoked
 --         more: 0 nothing is left, 1 ask again, 2 what is left may not start now and asking again would not help
---         next_due_ms: when to ask again; with more = 2 that may be the end of a rate limit's window
+--         next_due_ms: when to ask again: a job falls due, a group is let go, or with more = 2 a window ends
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: completed, promoted, expired, failed, active (of a woken parent)
 
--- Reads that yield nothing but ids to drop are repeated this often, then left to the next step.
+-- Reads that yield nothing but ids to drop are repeated this often, then left to the next step; those of the stream
+-- at least until so many entries were read, since a backlog may hold many jobs of one group.
 local ROUNDS = 4
+local ENTRIES = 100
 
 -- Due jobs made ready although a limit keeps them from starting now; else each would be a reason to ask again at once.
 local READY_BEYOND = 100
@@ -25,7 +29,7 @@ local function complete(settlement, row)
   local job = keys.job .. id
   local fields = redis.pcall(
     "HMGET", job, "state", Lease.RUN, "processedOn", "parentId", "parentQueue", "parentIds", "x-py:cell",
-    "revoked"
+    "revoked", "groupKey"
   )
   local refusal = fields.err and Replies.GONE
     or Lease.refusal("complete", fields[1], fields[2], fields[3], token, processed_on)
@@ -46,6 +50,9 @@ local function complete(settlement, row)
   )
   settlement:event("completed", id, "returnvalue", row[5])
   settlement:complete(id, math.max(now - processed_on, 0), row[6])
+  if fields[9] then
+    Turns.completed(settlement, fields[9])
+  end
   if fields[4] or fields[6] then
     Dependencies.completed(settlement, id, fields[4], fields[5], fields[6])
   end
@@ -130,12 +137,14 @@ end
 -- Returns true when the stream may hold more.
 local function take_stream(intake, consumer, held)
   local keys = intake.settlement.keys
-  for _ = 1, ROUNDS do
+  local round, seen = 0, 0
+  while round < ROUNDS or seen < ENTRIES do
     local wants = intake:wants()
     if wants <= 0 then
       return true
     end
     local entries = Ready.read_new(keys, consumer, wants)
+    round, seen = round + 1, seen + #entries
     for _, entry in ipairs(entries) do
       local id = Ready.job_id(entry[2])
       local result = id and intake:offer(id, entry[1]) or Intake.DROPPED
@@ -186,7 +195,15 @@ local function take_all(intake, args, claimed)
   local promotion = promote(settlement, intake:wants(), intake.limited and READY_BEYOND or 0)
   take_list(intake, keys.priority)
   take_list(intake, keys.lifo)
-  local left = take_stream(intake, args.consumer, held) or more or intake.held > 0 or promotion.left
+  local left
+  for _ = 1, ROUNDS do
+    left = take_stream(intake, args.consumer, held)
+    if settlement:settle_groups() == 0 then
+      break
+    end
+    left = true -- jobs that were parked stand in the stream now
+  end
+  left = left or more or intake.held > 0 or promotion.left
   Ready.give_back(keys, held)
   return promotion, what_is_left(intake, promotion, left)
 end
@@ -207,13 +224,13 @@ local function apply_limits(intake, args, concurrency, rate, unstarted)
 end
 
 -- When to ask again. While the queue is paused or until a closed window ends, nothing of what is left can start.
-local function next_look(promotion, more, paused, window)
+local function next_look(settlement, promotion, more, paused, window)
   if paused then
     return -1
   elseif window and window.free <= 0 and more == Intake.BLOCKED then
     return window.ends
   end
-  return promotion.next_due
+  return Promotion.earlier(promotion.next_due, Groups.next_due(settlement))
 end
 
 local function ring_for_lists(keys)
@@ -242,6 +259,7 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
 
   local rung = args.rung or {}
   Ready.answer(keys, rung)
+  Groups.promote_due(settlement)
   local paused, concurrency, rate = Limits.read(keys)
   local slots, ahead = args.slots, args.ahead
   local intake = Intake.open(settlement, args, slots, ahead)
@@ -266,6 +284,6 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
   end
   settlement:close()
   local expired = intake.expired + promotion.expired
-  local hints = { paused and 1 or 0, next_look(promotion, more, paused, window), more, expired, intake.quarantined }
+  local hints = { paused and 1 or 0, next_look(settlement, promotion, more, paused, window), more, expired, intake.quarantined }
   return Replies.pack("ok", now, outcomes, intake.activations, hints)
 end)

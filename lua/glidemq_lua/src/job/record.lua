@@ -12,7 +12,8 @@ local FIELDS = {
 local STATE, ID, NAME, DATA, OPTS, TIMESTAMP, ATTEMPTS_MADE, PRIORITY, REVOKED, EXPIRE_AT =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local PARENT_ID, PARENT_IDS, GROUP_KEY, COST, SCHEDULER_NAME, CRASHES = 11, 12, 13, 14, 15, 16
-local FIRST_EXTRA, DELAY = EXPIRE_AT, 21
+local ORDERING_SEQ, DELAY = 20, 21
+local FIRST_EXTRA = EXPIRE_AT
 local COUNT = #FIELDS
 
 Record.STATE = STATE
@@ -71,6 +72,26 @@ end
 function Record.is_expired(expire_at, now)
   local limit = tonumber(expire_at)
   return limit ~= nil and limit > 0 and now > limit
+end
+
+-- The ordering key, or nil.
+function Record.group_key(values)
+  local key = values[GROUP_KEY]
+  return key and key ~= "" and key or nil
+end
+
+-- The job's place in its group, as stored.
+function Record.ordering_seq(values)
+  return values[ORDERING_SEQ]
+end
+
+-- In millitokens, nil for the default.
+function Record.cost(values)
+  return tonumber(values[COST])
+end
+
+function Record.timestamp(values)
+  return values[TIMESTAMP]
 end
 
 -- A group or a cost limits when the job may start.

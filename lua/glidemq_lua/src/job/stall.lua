@@ -4,8 +4,11 @@ local Stall = {}
 local SHORTEST_LOCK, LONGEST_LOCK = 1000, 86400000
 
 -- Fields that Stall.judge reads.
-local FIELDS = { "state", "id", "name", "lastActive", "opts", "lifo", Lease.RUN, "expireAt", "processedOn", "revoked" }
-local STATE, ID, NAME, LAST_ACTIVE, OPTS, LIFO, RUN, EXPIRE_AT, PROCESSED_ON, REVOKED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local FIELDS = {
+  "state", "id", "name", "lastActive", "opts", "lifo", Lease.RUN, "expireAt", "processedOn", "revoked", "groupKey",
+}
+local STATE, ID, NAME, LAST_ACTIVE, OPTS, LIFO, RUN, EXPIRE_AT, PROCESSED_ON, REVOKED, GROUP_KEY =
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 
 -- The job's own lock duration if it has a valid one, else the worker's, else the interval.
 local function lock_of(opts, limits)
@@ -68,6 +71,9 @@ function Stall.strike(settlement, id, values, max_stalled)
     return "failed"
   end
   settlement:event("stalled", id)
+  if values[GROUP_KEY] then
+    Turns.step_back(settlement, id)
+  end
   return "stalled"
 end
 

@@ -8,9 +8,10 @@
 --   waiting-children -----------'   stall,
 --                      wake         reclaim
 --
--- A job that is waiting, delayed, prioritized or stalled past its time fails as expired; a waiting one that is
--- revoked or malformed fails instead of starting. group-waiting and suspended jobs become waiting again when their
--- group or a signal lets them, and nothing below touches them before.
+-- A job that is waiting, parked, delayed, prioritized or stalled past its time fails as expired; a waiting one that is
+-- revoked or malformed fails instead of starting. One of a group that may not start yet is parked (group-waiting) and
+-- waits again when its group lets it; a running one that pauses its group is parked as well. Suspended jobs become
+-- waiting when a signal lets them, and nothing below touches them before.
 local States = {}
 
 -- From which states; where a job goes is told by the picture.
@@ -26,6 +27,7 @@ local LEGAL = {
   -- Node's manual retry of a failed job writes the sorted set before the state.
   promote = { delayed = true, prioritized = true, failed = true },
   wake = { ["waiting-children"] = true },
+  unpark = { ["group-waiting"] = true },
   -- A running job is only flagged: its run ends as revoked, whatever it reports. So is a finished one, for a retry.
   revoke = {
     waiting = true,

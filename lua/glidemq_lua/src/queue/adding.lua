@@ -1,7 +1,8 @@
 -- Adding: a job comes into being - its id, its hash, its place. Producers' calls and schedulers go the same way.
 --
 -- A row is positional: 1 name, 2 data, 3 opts, 4 delay_ms, 5 priority, 6 lifo (0 or 1), 7 ttl_ms, 8 attempts,
--- 9 custom id, 10 parent id, 11 parent queue, 12 extra {schedulerName}; false where absent.
+-- 9 custom id, 10 parent id, 11 parent queue, 12 extra {schedulerName; ordering and cost, see Ordering}; false where
+-- absent.
 local Adding = {}
 
 -- Automatic ids are reserved in one go unless a custom id among the rows may move the counter between them.
@@ -48,11 +49,26 @@ local function advance_counter(keys, custom_id)
   end
 end
 
--- The optional fields, in the order in which Node writes them.
-local function optional_fields(row, now)
+-- Joins the group, if there is one. Returns the fields of the hash that tell of group and cost.
+local function constraints(keys, extra, now)
   local fields = {}
+  if extra and extra.ordering then
+    local seq = Ordering.join(keys, extra.ordering, now)
+    fields[1], fields[2], fields[3], fields[4] = "groupKey", extra.ordering.key, "orderingSeq", seq
+  end
+  if extra and (extra.cost or 0) > 0 then
+    fields[#fields + 1] = "cost"
+    fields[#fields + 1] = extra.cost
+  end
+  return fields
+end
+
+-- The optional fields, in the order in which Node writes them.
+local function optional_fields(keys, row, now)
+  local fields = constraints(keys, row[12], now)
   if row[7] > 0 then
-    fields[1], fields[2] = "expireAt", now + row[7]
+    local size = #fields
+    fields[size + 1], fields[size + 2] = "expireAt", now + row[7]
   end
   if row[10] then
     local size = #fields
@@ -61,7 +77,7 @@ local function optional_fields(row, now)
       fields[size + 3], fields[size + 4] = "parentQueue", row[11]
     end
   end
-  if type(row[12]) == "table" and row[12].schedulerName then
+  if row[12] and row[12].schedulerName then
     local size = #fields
     fields[size + 1], fields[size + 2] = "schedulerName", row[12].schedulerName
   end
@@ -81,7 +97,7 @@ local function write_hash(keys, id, row, now, state)
     )
     return
   end
-  local fields = optional_fields(row, now)
+  local fields = optional_fields(keys, row, now)
   fields[#fields + 1] = "state"
   fields[#fields + 1] = state
   redis.call(

@@ -11,7 +11,7 @@ Intake.BLOCKED = 2 -- there is some, but only a limit's release lets it start
 
 -- What became of an offered id.
 Intake.STARTED = "started"
-Intake.DROPPED = "dropped" -- its entry or list element is of no use to anybody
+Intake.DROPPED = "dropped" -- its entry or list element is of no use to anybody; its group may have parked it
 Intake.HELD = "held" -- it may start later and must go back where it came from
 Intake.KEPT = "kept" -- it is running already and is left alone
 
@@ -47,17 +47,18 @@ local function hold(self)
   return Intake.HELD
 end
 
-local function start(self, id, values, entry_id)
+-- Further fields of the hash follow.
+local function start(self, id, values, entry_id, ...)
   local now = self.settlement.now
   local number = #self.activations + 1
   local token = self.run .. "." .. number
   local job = self.settlement.keys.job .. id
   if entry_id ~= "" then
-    redis.call("HSET", job, "state", "active", "processedOn", now, "lastActive", now, Lease.RUN, token)
+    redis.call("HSET", job, "state", "active", "processedOn", now, "lastActive", now, Lease.RUN, token, ...)
   else
     redis.call(
       "HSET", job, "state", "active", "processedOn", now, "lastActive", now, Lease.RUN, token,
-      "x-py:cell", self.cell
+      "x-py:cell", self.cell, ...
     )
   end
   self.activations[number] = Record.activation(values, now, token, entry_id)
@@ -125,14 +126,20 @@ function Intake:offer(id, entry_id)
     self.bytes = self.max_bytes
     return hold(self)
   end
-  if not Groups.admit(self.settlement, id, values) then
+  if constrained and not Groups.admit(self.settlement, id, values) then
     self.dropped = self.dropped + 1
     return Intake.DROPPED
   end
-  start(self, id, values, entry_id)
   self.bytes = self.bytes + bytes
-  if constrained then
-    self.constrained = self.constrained + 1
+  if not constrained then
+    start(self, id, values, entry_id)
+    return Intake.STARTED
+  end
+  self.constrained = self.constrained + 1
+  if Record.group_key(values) then
+    start(self, id, values, entry_id, Group.SLOT, Group.HELD)
+  else
+    start(self, id, values, entry_id)
   end
   return Intake.STARTED
 end

@@ -5,7 +5,7 @@ local ManualRetry = {}
 -- Returns false, and changes nothing, unless the job has failed. The caller takes it out of the failed set.
 function ManualRetry.schedule(keys, id, now)
   local key = keys.job .. id
-  local job = redis.call("HMGET", key, "id", "state", "priority", "x-py:crashes")
+  local job = redis.call("HMGET", key, "id", "state", "priority", "x-py:crashes", "groupKey")
   if not job[1] or not States.allows("retry_by_hand", job[2]) then
     return false
   end
@@ -14,6 +14,9 @@ function ManualRetry.schedule(keys, id, now)
   if job[4] then
     -- Killed processes are counted anew; the field alone still makes it run with no other beside it.
     redis.call("HSET", key, "x-py:crashes", "0")
+  end
+  if job[5] then
+    redis.call("HSET", key, Group.SLOT, Group.GIVEN_UP)
   end
   return true
 end

@@ -101,7 +101,16 @@ function Promotion.run(settlement, limit, prioritized_limit, max_classes)
   return result
 end
 
--- The next due time alone, as Promotion.run tells it.
+-- Of two due times, either of which may be -1 for none.
+function Promotion.earlier(a, b)
+  if a < 0 or b < 0 then
+    return math.max(a, b)
+  end
+  return math.min(a, b)
+end
+
+-- When the next job falls due or the next group is let go, or -1.
 function Promotion.next_due(settlement)
-  return Promotion.run(settlement, 0, 0, Promotion.FEW_CLASSES).next_due
+  local promotion = Promotion.run(settlement, 0, 0, Promotion.FEW_CLASSES)
+  return Promotion.earlier(promotion.next_due, Groups.next_due(settlement))
 end

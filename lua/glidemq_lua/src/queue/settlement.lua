@@ -9,7 +9,7 @@ local function finished_set()
   return { scored = {}, count = 0, duration_ms = 0, doomed = {}, policies = {} }
 end
 
--- `args.events` and `args.metrics` default to true.
+-- `args.events` and `args.metrics` default to true. `args.hold_group_slots`: see Turns.step_back.
 function Settlement.open(keys, now, args)
   return setmetatable({
     keys = keys,
@@ -19,6 +19,9 @@ function Settlement.open(keys, now, args)
     acknowledged = {},
     left = {},
     ended = {},
+    lost = {}, -- those that did not complete, for their groups
+    looks = 0, -- parked jobs that were looked at
+    holds_slots = args.hold_group_slots == true,
     completed = finished_set(),
     failed = finished_set(),
   }, Settlement)
@@ -63,8 +66,22 @@ function Settlement:complete(id, duration_ms, policy)
 end
 
 function Settlement:fail(id, duration_ms, policy)
-  self.ended[#self.ended + 1] = id
+  self:gone(id)
   add(self.failed, id, self.now, duration_ms, policy)
+end
+
+-- The job is about to be deleted, unfinished.
+function Settlement:gone(id)
+  self.ended[#self.ended + 1] = id
+  self.lost[#self.lost + 1] = id
+end
+
+-- Parked jobs go where this call has made room for them. Returns how many became ready.
+function Settlement:settle_groups()
+  if self.groups or #self.lost > 0 then
+    return Groups.settle(self)
+  end
+  return 0
 end
 
 local function send(self, set, zset, metrics)
@@ -86,6 +103,7 @@ end
 
 function Settlement:close()
   local keys = self.keys
+  self:settle_groups() -- may end more jobs
   Ready.drop(keys, self.acknowledged)
   for cell, ids in pairs(self.left) do
     Active.leave(keys, cell, ids)
