@@ -7,13 +7,15 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 
-from glidemq.errors import ConnectionError, ServerError
+from glidemq.errors import GlideMQError
 
 log = logging.getLogger("glidemq.actors")
 
+START_AGAIN_S = 1.0
+
 
 class Actor(ABC):
-    """One loop of its own inside the cell's event loop.
+    """One loop of its own inside the cell's event loop, begun again should a defect end it: leases must be kept.
 
     Owns: its task. Stops when: `stop` is called; stopping twice, or before a start, does nothing.
     """
@@ -30,8 +32,9 @@ class Actor(ABC):
     def start(self) -> None:
         """Begin the loop."""
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self.run(), name=f"glidemq-{self.name}")
-            self._task.add_done_callback(self._ended)
+            self._task = asyncio.get_running_loop().create_task(
+                self._keep_running(), name=f"glidemq-{self.name}"
+            )
 
     async def stop(self) -> None:
         """End the loop and wait until it has ended."""
@@ -41,9 +44,13 @@ class Actor(ABC):
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            log.error("%s ended unexpectedly", self.name, exc_info=task.exception())
+    async def _keep_running(self) -> None:
+        while True:
+            try:
+                await self.run()
+            except Exception:
+                log.exception("%s ended unexpectedly and begins again", self.name)
+            await asyncio.sleep(START_AGAIN_S)
 
 
 class PeriodicActor(Actor):
@@ -62,6 +69,6 @@ class PeriodicActor(Actor):
         while True:
             try:
                 await self.tick()
-            except (ConnectionError, ServerError) as error:
+            except GlideMQError as error:
                 log.debug("%s: %s; trying again in %.1f s", self.name, error, self.interval_s)
             await asyncio.sleep(self.interval_s)

@@ -18,7 +18,7 @@ from glidemq.actors.stall_recovery import StallRecovery
 from glidemq.clock import monotonic_ns
 from glidemq.connection.connection import UnblockingConnection
 from glidemq.connection.reader_connection import ReaderConnection
-from glidemq.errors import ConnectionError, ServerError
+from glidemq.errors import GlideMQError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.link import WorkLink
 from glidemq.pipeline.pump_context import PumpContext, QueueSettings
@@ -232,7 +232,7 @@ class Cell:
                 await asyncio.gather(*(pump.close() for pump in self._pumps.values()))
         for pump in self._pumps.values():
             await pump.abandon()
-        with contextlib.suppress(ConnectionError, ServerError, TimeoutError):
+        with contextlib.suppress(GlideMQError, TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._registration.leave()
         await self._reader_connection.close()

@@ -8,6 +8,7 @@ from collections import Counter
 from glidemq.clock import monotonic_ns
 from glidemq.commands.fail import FAILED
 from glidemq.commands.step import LEASE_LOST
+from glidemq.errors import ConnectionError, GlideMQError
 from glidemq.pipeline.completer import Outcome
 from glidemq.pipeline.lease import Lease
 
@@ -22,7 +23,7 @@ class CellObserver:
 
     def __init__(self) -> None:
         self.codes: Counter[int] = Counter()
-        self._troubled_since_ns = 0
+        self._away_since_ns = 0
         self._last_trouble_log_ns = 0
 
     def settled(self, outcome: Outcome, code: int) -> None:
@@ -54,17 +55,23 @@ class CellObserver:
         )
 
     def troubled(self, queue: str, error: Exception) -> None:
-        """Say that the server is away, and nothing more for a while."""
+        """Say what keeps a call from being answered, and nothing more for a while."""
         now_ns = monotonic_ns()
-        if not self._troubled_since_ns:
-            self._troubled_since_ns = now_ns
+        if isinstance(error, ConnectionError) and not self._away_since_ns:
+            self._away_since_ns = now_ns
         if now_ns - self._last_trouble_log_ns > TROUBLE_EVERY_NS:
             self._last_trouble_log_ns = now_ns
-            log.warning("queue %r: %s; work in progress is kept and the call is repeated", queue, error)
+            defect = None if isinstance(error, GlideMQError) else error
+            log.warning(
+                "queue %r: %s; work in progress is kept and the call is repeated",
+                queue,
+                error,
+                exc_info=defect,
+            )
 
     def recovered(self) -> None:
         """Say, once, that the server answers again."""
-        if self._troubled_since_ns:
-            seconds = (monotonic_ns() - self._troubled_since_ns) / 1e9
-            self._troubled_since_ns = self._last_trouble_log_ns = 0
+        if self._away_since_ns:
+            seconds = (monotonic_ns() - self._away_since_ns) / 1e9
+            self._away_since_ns = 0
             log.warning("the server answers again after %.1f s; all leases were renewed first", seconds)

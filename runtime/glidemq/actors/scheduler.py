@@ -18,7 +18,7 @@ from glidemq.commands.fire_schedulers import (
 )
 from glidemq.commands.keys import QueueKeys
 from glidemq.connection.connection import Connection
-from glidemq.errors import ConnectionError, QueueFullError, ServerError, ValidationError
+from glidemq.errors import GlideMQError, ValidationError
 from glidemq.options.cron import next_cron_run
 
 log = logging.getLogger("glidemq.actors")
@@ -69,7 +69,7 @@ class Scheduler(Actor):
     async def _look(self, queue: QueueKeys) -> None:
         try:
             wait_s = await self._tick(queue)
-        except (ConnectionError, ServerError, QueueFullError) as error:
+        except GlideMQError as error:
             log.debug("schedulers of %s: %s; trying again in %.1f s", queue, error, self._interval_s)
             wait_s = self._interval_s
         self._next_look_ns[queue] = monotonic_ns() + int(wait_s * 1e9)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from glidemq.errors import ConnectionError, ServerError
+from glidemq.errors import ConnectionError
 from glidemq.pipeline.pump_context import PumpContext
 
 R = TypeVar("R")
@@ -26,21 +26,33 @@ class Delivery:
         self._context = context
         # The server may have granted leases that we never heard of: true at the start, and after any lost reply.
         self.unsure = True
+        self._delay_s = RETRY_FIRST_S
 
     async def until_answered(self, call: Callable[[], Awaitable[R]]) -> R:
-        """Make the call, and again after every failure to get an answer. Only for calls that may be executed twice."""
-        delay_s = RETRY_FIRST_S
+        """Make the call, and again after every failure to get an answer. Only for calls that may be executed twice.
+
+        Whatever fails, a defect of ours included, the outcomes that the call carries are not given up.
+        """
         while True:
             try:
                 await self._context.restore_leases()
-                return await call()
-            except (ConnectionError, ServerError) as error:
-                await self.trouble(error, delay_s)
-                delay_s = min(2 * delay_s, RETRY_LAST_S)
+                reply = await call()
+            except Exception as error:
+                await self.trouble(error)
+            else:
+                self.answered()
+                return reply
 
-    async def trouble(self, error: Exception, delay_s: float = RETRY_FIRST_S) -> None:
-        """Note that an answer was lost, and wait a little."""
+    async def trouble(self, error: Exception) -> None:
+        """Note that an answer was lost, and wait: longer each time, until the server answers again."""
         self.unsure = True
         self._context.observer.troubled(self._queue, error)
-        self._context.connection_lost()
+        # An error that the server answers with is about this queue; the others' leases are in no danger.
+        if isinstance(error, ConnectionError):
+            self._context.connection_lost()
+        delay_s, self._delay_s = self._delay_s, min(2 * self._delay_s, RETRY_LAST_S)
         await asyncio.sleep(delay_s)
+
+    def answered(self) -> None:
+        """The server has answered a call of this queue."""
+        self._delay_s = RETRY_FIRST_S

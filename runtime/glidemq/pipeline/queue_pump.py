@@ -11,7 +11,6 @@ from typing import Any
 from glidemq.clock import monotonic_ns
 from glidemq.commands.command import unpack
 from glidemq.commands.step import StepCommand, StepResult
-from glidemq.errors import ConnectionError, ServerError
 from glidemq.pipeline.completer import MAX_BYTES_PER_CALL, Completer, Outcome, Return
 from glidemq.pipeline.delivery import Delivery
 from glidemq.pipeline.lease import Lease
@@ -63,6 +62,7 @@ class QueuePump:
         self._oldest_completion_ns = 0
         self._ready = True  # the server may have work that can start
         self._intake_open = True
+        self._abandoned = False
         self._completions_on_the_wire: list[Outcome] = []
         self._kick_scheduled = False
         self._stepping: asyncio.Task[None] | None = None
@@ -161,8 +161,12 @@ class QueuePump:
     # -- deciding -------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        self._link.collect()
-        self._kick_scheduled = False
+        if self._abandoned:
+            return
+        try:
+            self._link.collect()
+        finally:
+            self._kick_scheduled = False
         outbox = self.outbox
         self._reporter.start()
         flush = self._flush or len(outbox.completions) >= COMPLETIONS_WORTH_A_CALL
@@ -193,12 +197,13 @@ class QueuePump:
             # Wishes noted from here on concern the time after this call.
             self._ready = False
             result = await self._execute_step(batch, slots, ahead, claimed, rung)
-        except (ConnectionError, ServerError) as error:
+        except Exception as error:
             # The call may have been executed: outcomes are repeated under their tokens, activations are recovered.
             self.outbox.completions.extendleft(reversed(batch))
-            self._ready = True
+            self._ready = self._flush = True
             await self._delivery.trouble(error)
         else:
+            self._delivery.answered()
             self._settle(batch, result.outcomes)
             self._dispatch(result)
             granted = len(result.activations)
@@ -321,6 +326,7 @@ class QueuePump:
     async def abandon(self) -> None:
         """Stop at once; what the server was not told is recovered by whoever comes next."""
         self._stop_asking()
+        self._abandoned = True
         tasks = self._tasks
         for task in tasks:
             task.cancel()

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from glidemq.connection.connection import UnblockingConnection
 from glidemq.connection.reader_connection import ReaderConnection
-from glidemq.errors import ConnectionError, ServerError
+from glidemq.errors import GlideMQError
 from glidemq.pipeline.queue_pump import QueuePump
 
 log = logging.getLogger("glidemq.pipeline")
@@ -74,13 +74,13 @@ class Reader:
             self._watched = watched
             try:
                 await self._read(watched)
-            except (ConnectionError, ServerError) as error:
+            except GlideMQError as error:
                 log.debug("blocking read failed, trying again: %s", error)
                 for pump in watched:
                     pump.recheck_orphans()
                     pump.poll()
                 await asyncio.sleep(RETRY_S)
-                with contextlib.suppress(ConnectionError, ServerError):
+                with contextlib.suppress(GlideMQError):
                     await self._register()
 
     async def _read(self, watched: frozenset[QueuePump]) -> None:
@@ -104,7 +104,7 @@ class Reader:
 
     async def _release(self) -> None:
         try:
-            with contextlib.suppress(ConnectionError, ServerError):
+            with contextlib.suppress(GlideMQError):
                 await self._connection.unblock(self._commands)
         finally:
             self._releasing = None
