@@ -201,3 +201,13 @@ def test_pages_step_over_the_living(driven: DrivenQueue) -> None:
 
 def test_empty_queue_has_nothing_stalled(driven: DrivenQueue) -> None:
     assert driven.recover_stalled() == {}
+
+
+def test_call_that_comes_too_late_judges_nobody(driven: DrivenQueue) -> None:
+    driven.enqueue(driven.row(), driven.row(lifo=1))
+    driven.start(2)
+    driven.pass_time(LOCK)
+    before = driven.snapshot()
+    assert driven.recover_stalled(not_after=driven.now - 1) == {}
+    assert driven.snapshot() == before
+    assert driven.recover_stalled(not_after=driven.now) == {"1": "stalled", "2": "stalled"}

@@ -11,6 +11,7 @@ from glidemq.clock import monotonic_ns
 from glidemq.commands.extend_leases import EXTENDED, REVOKED, ExtendLeasesCommand
 from glidemq.commands.step import GONE, LEASE_LOST
 from glidemq.connection.connection import Connection
+from glidemq.errors import ConnectionError, ServerError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import MAX_BEAT_INTERVAL_MS, MAX_LOCK_MS, Lease
 from glidemq.pipeline.link import WorkLink
@@ -43,7 +44,7 @@ class Heartbeat(PeriodicActor):
         consumer: str,
         on_away: Callable[[], None] = lambda: None,
     ) -> None:
-        """on_away: called when leases may have run out because this process itself did not run."""
+        """on_away: called when leases may run out because the server, or this process itself, was away."""
         super().__init__(TICK_S)
         self._connection = connection
         self._in_flight = in_flight
@@ -65,7 +66,11 @@ class Heartbeat(PeriodicActor):
             self._on_away()
         self._came_round_ns = monotonic_ns()
         horizon_ns = self._came_round_ns + int(TICK_S * 1e9)
-        await self._extend([lease for lease in self._in_flight if lease.next_beat_ns <= horizon_ns])
+        try:
+            await self._extend([lease for lease in self._in_flight if lease.next_beat_ns <= horizon_ns])
+        except (ConnectionError, ServerError):
+            self._on_away()
+            raise
 
     async def extend_all(self) -> None:
         """Extend every lease: the first thing after a connection came back (feasibility 9)."""

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from weakref import WeakKeyDictionary
 
 from glidemq.actors.actor import PeriodicActor
 from glidemq.actors.observer import CellObserver
+from glidemq.actors.server_clock import ServerClock
 from glidemq.clock import monotonic_ns
-from glidemq.commands.recover_stalled import RecoverStalledCommand
+from glidemq.commands.recover_stalled import RecoverStalledCommand, StalledResult
 from glidemq.connection.connection import Connection
+from glidemq.errors import ConnectionError, ServerError
 from glidemq.pipeline.lease import MAX_BEAT_INTERVAL_MS
 from glidemq.pipeline.queue_pump import QueuePump
 
 JOBS_PER_CALL = 100
 SHORTEST_INTERVAL_S = 0.5
+TOO_LATE_AT_ONCE = 0  # such a call only tells the time
+CALL_PATIENCE_MS = 1_000  # a call that takes longer has waited for the server, as everybody's heartbeats have
 SHORTEST_GRACE_MS = 2_000  # hosts find a server that is back within this time of each other
 
 
@@ -48,12 +53,12 @@ class StallRecovery(PeriodicActor):
         self._observer = observer
         self._was_away = was_away
         self._not_before_ns = 0
+        self._clocks: WeakKeyDictionary[QueuePump, ServerClock] = WeakKeyDictionary()
+        self._troubled = False  # something failed, and the server has not answered us since
 
     def grant_grace(self) -> None:
-        """Judge nobody for two heartbeats: the server was away, or we were."""
-        longest_ms = max((pump.settings.lock_ms for pump in self._pumps()), default=0)
-        grace_ms = max(SHORTEST_GRACE_MS, 2 * min(longest_ms // 2, MAX_BEAT_INTERVAL_MS))
-        self._not_before_ns = monotonic_ns() + grace_ms * 1_000_000
+        """Judge nobody until the server has answered again, and two heartbeats more: it was away, or we were."""
+        self._troubled = True
 
     async def run(self) -> None:
         """As a periodic actor, but the first look comes after one interval: the start is the orphans' time."""
@@ -64,37 +69,36 @@ class StallRecovery(PeriodicActor):
         """One pass over every queue."""
         if self._was_away():
             self.grant_grace()
-        if monotonic_ns() < self._not_before_ns:
-            return
+        if self._troubled:
+            await self._find_the_server_back()
         shortest_ms = int(self._stalled_interval_s * 1000)
         for pump in list(self._pumps()):
+            if self._troubled or monotonic_ns() < self._not_before_ns:
+                return
             lock_ms = await self._recover(pump)
             pump.recheck_orphans()
             if lock_ms > 0:
                 shortest_ms = min(shortest_ms, lock_ms // 2)
         self.interval_s = max(shortest_ms / 1000, SHORTEST_INTERVAL_S)
 
+    async def _find_the_server_back(self) -> None:
+        """From its first answer on, everybody has time for two heartbeats."""
+        self._troubled = False
+        longest_ms = 0
+        for pump in list(self._pumps()):
+            await self._call(pump, "", TOO_LATE_AT_ONCE)
+            longest_ms = max(longest_ms, pump.settings.lock_ms)
+        grace_ms = max(SHORTEST_GRACE_MS, 2 * min(longest_ms // 2, MAX_BEAT_INTERVAL_MS))
+        self._not_before_ns = monotonic_ns() + grace_ms * 1_000_000
+
     async def _recover(self, pump: QueuePump) -> int:
+        """Look at all jobs of one queue; the shortest lock of a live one, or -1."""
         cursor = ""
         shortest_live_lock_ms = -1
         found_work = False
-        while True:
-            result = await self._connection.execute(
-                RecoverStalledCommand(
-                    pump.keys.meta,
-                    consumer=self._consumer,
-                    cell=self._consumer,
-                    stalled_ms=int(self._stalled_interval_s * 1000),
-                    lock_ms=pump.settings.lock_ms,
-                    max_stalled=self._max_stalled_count,
-                    limit=JOBS_PER_CALL,
-                    cursor=cursor,
-                    events=pump.settings.events,
-                    metrics=pump.settings.metrics,
-                )
-            )
+        while (result := await self._look(pump, cursor)) is not None:
             for job_id, what in result.recovered:
-                found_work = found_work or what == "stalled"
+                found_work = found_work or what in ("stalled", "returned")
                 self._observer.stalled(pump.queue, job_id, what)
             if result.shortest_live_lock_ms > 0 and (
                 shortest_live_lock_ms < 0 or result.shortest_live_lock_ms < shortest_live_lock_ms
@@ -106,3 +110,46 @@ class StallRecovery(PeriodicActor):
         if found_work:
             pump.poll()
         return shortest_live_lock_ms
+
+    async def _look(self, pump: QueuePump, cursor: str) -> StalledResult | None:
+        """One page; None when the call waited for a server that was away for everybody's heartbeats too."""
+        clock = self._clocks.setdefault(pump, ServerClock())
+        if not clock.known:
+            asked_ns = monotonic_ns()
+            await self._call(pump, "", TOO_LATE_AT_ONCE)
+            if monotonic_ns() - asked_ns > CALL_PATIENCE_MS * 1_000_000:
+                self.grant_grace()
+                return None
+        not_after_ms = clock.now_ms() + CALL_PATIENCE_MS
+        result = await self._call(pump, cursor, not_after_ms)
+        if result.now_ms > not_after_ms:
+            self.grant_grace()
+            return None
+        return result
+
+    async def _call(self, pump: QueuePump, cursor: str, not_after_ms: int) -> StalledResult:
+        clock = self._clocks.setdefault(pump, ServerClock())
+        try:
+            result = await self._connection.execute(self._command(pump, cursor, not_after_ms))
+        except (ConnectionError, ServerError):
+            clock.forget()
+            self.grant_grace()
+            raise
+        clock.learn(result.now_ms)
+        return result
+
+    def _command(self, pump: QueuePump, cursor: str, not_after_ms: int) -> RecoverStalledCommand:
+        settings = pump.settings
+        return RecoverStalledCommand(
+            pump.keys.meta,
+            consumer=self._consumer,
+            cell=self._consumer,
+            stalled_ms=int(self._stalled_interval_s * 1000),
+            lock_ms=settings.lock_ms,
+            max_stalled=self._max_stalled_count,
+            limit=JOBS_PER_CALL,
+            not_after_ms=not_after_ms,
+            cursor=cursor,
+            events=settings.events,
+            metrics=settings.metrics,
+        )

@@ -27,14 +27,16 @@ class RecoverStalledCommand(Command[StalledResult]):
     """Looks at a page of the queue's jobs in hand; those without a heartbeat within their lock wait again.
 
     A job's lock is its own lock duration, else `lock_ms`. `stalled_ms` applies to entries that were
-    delivered and not started.
+    delivered and not started. A call that the server executes later than `not_after_ms`, by its own clock,
+    judges nobody: its result is empty, and `now_ms` shows it.
     """
 
     function = "gmq_recover_stalled"
     replayable = True
 
     __slots__ = (
-        "cell", "consumer", "cursor", "events", "limit", "lock_ms", "max_stalled", "metrics", "stalled_ms",
+        "cell", "consumer", "cursor", "events", "limit", "lock_ms", "max_stalled", "metrics", "not_after_ms",
+        "stalled_ms",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +50,7 @@ class RecoverStalledCommand(Command[StalledResult]):
         max_stalled: int,
         limit: int,
         cursor: str = "",
+        not_after_ms: int | None = None,
         events: bool = True,
         metrics: bool = True,
     ) -> None:
@@ -58,13 +61,16 @@ class RecoverStalledCommand(Command[StalledResult]):
         self.lock_ms = lock_ms
         self.max_stalled = max_stalled
         self.limit = limit
+        self.not_after_ms = not_after_ms
         self.cursor = cursor
         self.events = events
         self.metrics = metrics
 
     def arguments(self) -> bytes:
+        bound = {} if self.not_after_ms is None else {"not_after": self.not_after_ms}
         return pack(
             {
+                **bound,
                 "v": CALL_VERSION,
                 "consumer": self.consumer,
                 "cell": self.cell,

@@ -1,7 +1,9 @@
 -- recover_stalled: take jobs from hosts that stopped renewing their leases. Live jobs are looked at, never touched.
 -- Moves:  active -> waiting; active -> failed (stalled too often, or expired)
 -- Keys:   stream, job, priority, lifo, list-active, failed, events, metrics, bell, x-py:active, x-py:cells
--- Args:   consumer, cell, stalled_ms, lock_ms, max_stalled, limit, cursor ("" at first), events, metrics
+-- Args:   consumer, cell, stalled_ms, lock_ms, max_stalled, limit, cursor ("" at first), not_after, events, metrics
+--         not_after: a call that is executed after this server time judges nobody: it has waited for a server that
+--         was away, as have the heartbeats of everybody. Its reply is empty, and its now_ms says why.
 -- Reply:  ["ok", now_ms, [[id, what]], next_cursor, shortest_live_lock_ms]
 --         what: stalled, failed, expired, returned (delivered but never started: uncharged), dropped
 --         next_cursor: "" when everything has been looked at; shortest lock: -1 when no live job was seen
@@ -115,10 +117,13 @@ end
 
 local SPEC = {
   consumer = "string", cell = "string", stalled_ms = "number", lock_ms = "number", max_stalled = "number",
-  limit = "number", cursor = "string",
+  limit = "number", cursor = "string", not_after = "?number",
 }
 
 Library.command("recover_stalled", { "allow-oom" }, SPEC, function(keys, args, now)
+  if args.not_after and now > args.not_after then
+    return Replies.pack("ok", now, {}, "", -1)
+  end
   args.limit = math.max(1, math.min(args.limit, 1000))
   local settlement = Settlement.open(keys, now, args)
   local back = GivingBack.open(settlement)
