@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import valkey
@@ -12,6 +13,24 @@ import valkey
 from tests.testkit.server import ValkeyServer
 
 _names = itertools.count(1)
+
+# Tests with real processes and real deadlines: on a host whose cores are taken away for seconds one may miss its
+# bound. It is run once more, and pytest lists it as rerun; a second failure counts.
+REAL_TIME = ("faults", "lifecycle", "promises", "examples")
+
+
+# Those that judge how fast something recovers get the cores to themselves.
+EXCLUSIVE = ("faults",)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in REAL_TIME:
+            item.add_marker(pytest.mark.flaky(reruns=1))
+        if folder in EXCLUSIVE:
+            item.add_marker(pytest.mark.exclusive)
 
 
 @pytest.fixture(scope="session")
