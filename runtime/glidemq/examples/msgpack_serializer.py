@@ -9,7 +9,7 @@ MessagePack, as the serializer of the same name in glide-mq's documents does.
 """
 
 # msgpack comes without types.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
+_pack: Any = msgpack.packb
+_unpack: Any = msgpack.unpackb
+
 
 class MessagePackSerializer:
     """Bytes and aware datetimes survive the trip, and dicts may have keys that are no text."""
 
     def serialize(self, value: Any, /) -> str:
         """Base64, since what is stored must be text."""
-        packed: Any = msgpack.packb(value, datetime=True)
+        packed: bytes = _pack(value, datetime=True)
         return base64.b64encode(packed).decode()
 
     def deserialize(self, text: str, /) -> Any:
         """Lists come back for tuples; datetimes come back in UTC."""
-        return msgpack.unpackb(base64.b64decode(text, validate=True), timestamp=3, strict_map_key=False)
+        return _unpack(base64.b64decode(text, validate=True), timestamp=3, strict_map_key=False)
 
 
 MSGPACK_SERIALIZER: Final = MessagePackSerializer()
