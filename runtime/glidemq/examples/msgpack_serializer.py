@@ -9,7 +9,7 @@ MessagePack, as the serializer of the same name in glide-mq's documents does.
 """
 
 # msgpack comes without types.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
