@@ -176,6 +176,34 @@ async def test_a_worker_says_that_the_client_s_owner_must_act_and_can_still_be_c
     await connections.settle_at(0)
 
 
+async def test_the_wrong_close_order_ends_all_the_same(
+    own_server: ValkeyServer, connections: Connections, queue_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def process(job: Job[Any, Any]) -> str:
+        started.set()
+        await go_on.wait()
+        return "nobody hears this"
+
+    client = await SharedClient.connect(own_server.url)
+    worker = Worker[Any, Any](queue_name, process, connection=own_server.url, client=client)
+    async with Queue[Any, Any](queue_name, connection=own_server.url) as queue:
+        await worker.start()
+        await queue.add("n", 1)
+        await started.wait()
+        await client.close()
+        closing = asyncio.create_task(worker.close())
+        await asyncio.sleep(0)
+        go_on.set()
+        async with asyncio.timeout(20):
+            await closing
+        assert "the shared client was closed before the worker" in caplog.text
+        counts = await queue.get_job_counts()
+        assert (counts["active"], counts["completed"]) == (1, 0)
+    await connections.settle_at(0)
+
+
 async def test_a_shared_client_comes_back_after_the_server_does(
     own_server: ValkeyServer, queue_name: str
 ) -> None:

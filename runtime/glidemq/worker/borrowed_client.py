@@ -36,29 +36,33 @@ class BorrowedClient:
                 " make one with `await SharedClient.connect(…)`"
             )
         self._client = client
+        self.gone = False
+        """Whether the owner has closed the client, so that it will never answer again."""
 
     async def execute(self, command: Command[R]) -> R:
         """Execute one command; see `Connection.execute`."""
-        return await _explained(self._client.execute(command))
+        return await self._explained(self._client.execute(command))
 
     async def call(self, function: str, queue_key: str, arguments: bytes, *, replayable: bool) -> bytes:
         """Call a server function; see `Connection.call`."""
-        return await _explained(self._client.call(function, queue_key, arguments, replayable=replayable))
+        return await self._explained(self._client.call(function, queue_key, arguments, replayable=replayable))
 
     async def unblock_client(self, client_id: int, *, key: str) -> bool:
         """End another connection's blocking read; see `CommandConnection.unblock_client`."""
-        return await _explained(self._client.unblock_client(client_id, key=key))
+        return await self._explained(self._client.unblock_client(client_id, key=key))
 
     async def close(self) -> None:
         """Do nothing: the client's owner closes it."""
 
-
-async def _explained(call: Awaitable[R]) -> R:
-    try:
-        return await call
-    except AuthenticationError:
-        raise
-    except UnknownOutcomeError as error:
-        raise UnknownOutcomeError(f"{UNREACHABLE} ({error})") from error
-    except (ClosedError, ConnectionError) as error:
-        raise ConnectionError(f"{UNREACHABLE} ({error})") from error
+    async def _explained(self, call: Awaitable[R]) -> R:
+        try:
+            return await call
+        except AuthenticationError:
+            raise
+        except UnknownOutcomeError as error:
+            raise UnknownOutcomeError(f"{UNREACHABLE} ({error})") from error
+        except ConnectionError as error:
+            raise ConnectionError(f"{UNREACHABLE} ({error})") from error
+        except ClosedError as error:
+            self.gone = True
+            raise ConnectionError(f"{UNREACHABLE} ({error})") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -28,7 +29,11 @@ from glidemq.worker.borrowed_client import BorrowedClient
 from glidemq.worker.local_executions import TaskExecution, ThreadExecution
 from glidemq.worker.worker_events import WorkerEvent, WorkerEvents
 
+log = logging.getLogger("glidemq.worker")
+
 MAX_RING_WAIT_NS = 20_000_000
+DELIVER_FOR_S = 5.0
+DRAIN_CHECK_S = 0.1
 
 
 class Worker(Generic[In, Out]):
@@ -228,12 +233,30 @@ class Worker(Generic[In, Out]):
             self._link.give_back_waiting()
             if force:
                 self._link.cancel_running()
-            await cell.drain()
-            await cell.stop()
+            delivered = await self._drain(cell)
+            await cell.stop(deliver_for_s=DELIVER_FOR_S if delivered else 0)
         if self._execution is not None:
             self._execution.close()
         await self._events.wait_for_handlers()
         self._events.emit("closed")
+
+    async def _drain(self, cell: Cell) -> bool:
+        """Wait for the running jobs and their outcomes; False when there is nobody left to take the outcomes."""
+        draining = asyncio.create_task(cell.drain(), name=f"glidemq-drain-{self.name}")
+        while not draining.done():
+            await asyncio.wait([draining], timeout=DRAIN_CHECK_S)
+            # With the server away, outcomes wait for it. A client that its owner has closed never comes back.
+            if self._borrowed is not None and self._borrowed.gone and not self._in_flight:
+                draining.cancel()
+                await asyncio.wait([draining])
+                log.error(
+                    "the shared client was closed before the worker of queue %r: outcomes that the server was not"
+                    " told are lost, and their jobs run again elsewhere",
+                    self.name,
+                )
+                return False
+        draining.result()
+        return True
 
     def is_running(self) -> bool:
         """True between `start` and `close`."""
