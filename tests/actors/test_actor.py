@@ -56,7 +56,7 @@ async def test_a_defect_is_logged_and_the_actor_begins_again(caplog: pytest.LogC
     actor.start()
     await eventually(lambda: actor.runs == 2, "a second run")
     await actor.stop()
-    assert [(record.levelno, record.getMessage()) for record in caplog.records][0] == (
+    assert next((record.levelno, record.getMessage()) for record in caplog.records) == (
         logging.ERROR,
         "failing ended unexpectedly and begins again",
     )

@@ -137,7 +137,9 @@ class HandDrivenCell:
     Owns: all of them. Stops when: closed.
     """
 
-    def __init__(self, url: str, queues: Sequence[Mapping[str, Any]], *, slots: int = 2, **settings: Any) -> None:
+    def __init__(
+        self, url: str, queues: Sequence[Mapping[str, Any]], *, slots: int = 2, **settings: Any
+    ) -> None:
         self.config = RuntimeConfig(url=url, **settings)
         self.queues = queues
         self.board = StatusBoard.create(slots)

@@ -46,6 +46,7 @@ class ActorChannel:
         self.leases: dict[int, Lease] = {}  # by seq, in the order of dispatch
         self.load: dict[str, int] = {}  # jobs in hand by queue
         self.alone = False  # a suspect runs here, and nothing else may
+        self.corrupt = False  # the outbound ring cannot be read any further
         self.touched = False
         self.timed_out: set[int] = set()
         self.soft_killed_ns = 0
@@ -58,7 +59,8 @@ class ActorChannel:
         """True when the process is ready and nobody wants it to go."""
         slot = self.slot
         return (
-            self.attached_generation == slot.generation
+            not self.corrupt
+            and self.attached_generation == slot.generation
             and slot.state is ProcessState.READY
             and slot.control is Control.RUN
         )
@@ -72,8 +74,10 @@ class ActorChannel:
         for lease in self.leases.values():  # those found in the ledger by a gateway that took over
             self.load[lease.pump.queue] = self.load.get(lease.pump.queue, 0) + 1
         self._close_pidfd()
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(OSError):  # dead, and perhaps reaped already: its pid is 0 then
             self._pidfd = os.pidfd_open(self.slot.pid)
+        if self.corrupt:
+            self.give_up()
 
     @property
     def alive(self) -> bool:
@@ -99,6 +103,11 @@ class ActorChannel:
         self.slot.gateway_kill_reason = reason
         self.signal(signal.SIGKILL)
 
+    def give_up(self) -> None:
+        """End a process whose ring cannot be trusted any more; that is a crash like any other."""
+        self.corrupt = True
+        self.signal(signal.SIGKILL)
+
     def reset(self, generation: int) -> None:
         """Forget the dead process: empty rings, ledger and load, for the generation after `generation`."""
         self.side.reset(generation + 1)
@@ -108,6 +117,7 @@ class ActorChannel:
         self.leases.clear()
         self.load = {}
         self.alone = False
+        self.corrupt = False
         self.timed_out.clear()
         self.soft_killed_ns = 0
         self._close_pidfd()

@@ -13,6 +13,7 @@ from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.outcome import TIMEOUT_REASON, failed, read_options
 from glidemq.process.actor_channel import ActorChannel
 from glidemq.process.ring_link import RingLink
+from glidemq.rings.ledger import LedgerState
 from glidemq.shared_memory.status_slot import KillReason
 
 log = logging.getLogger("glidemq.gateway")
@@ -69,7 +70,10 @@ class Harvester:
             harvest = channel.side.harvest()
         except RingCorruptionError as error:
             log.error("actor %d left a corrupt ring: %s", channel.index, error)
-            return set(channel.leases)
+            self._link.read(channel)  # as far as that goes
+            unread, states = channel.side.activations.unread_sequences(), channel.side.ledger.states()
+            waiting = {seq for seq in channel.leases if seq in unread or states.get(seq) is LedgerState.TAKEN}
+            return set(channel.leases) - waiting
         for record, position in harvest.outbound:
             self._link.receive(channel, record, position)
         return {entry.seq for entry in harvest.started}

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from glidemq.clock import monotonic_ns
+from glidemq.errors import RingCorruptionError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.outcome import NO_OPTIONS, failed
@@ -201,22 +202,27 @@ class RingLink:
         """Read every outbound ring to its end."""
         freed = False
         for channel in self.channels:
-            if channel.attached_generation:
-                freed = self.read(channel) or freed
+            freed = self.read(channel) or freed
         if freed:
             self._on_freed()
 
     def has_unread(self) -> bool:
         """True when an outbound ring has something: asked after `prepare_sleep`, before sleeping."""
-        return any(
-            channel.attached_generation and not channel.side.outbound.is_empty() for channel in self.channels
-        )
+        return any(not (channel.corrupt or channel.side.outbound.is_empty()) for channel in self.channels)
 
     def read(self, channel: ActorChannel) -> bool:
-        """Read one actor's outbound ring to its end and pass everything on; True when that freed slots."""
+        """Read one actor's outbound ring to its end and pass everything on; True when that freed slots.
+
+        An actor whose native code overwrote its ring is killed: its jobs, as this process knows them, run again.
+        """
         freed = False
-        while True:
-            records = channel.side.outbound.read_many(RECORDS_PER_READ)
+        while not channel.corrupt:
+            try:
+                records = channel.side.outbound.read_many(RECORDS_PER_READ)
+            except RingCorruptionError as error:
+                log.error("actor %d (pid %d) is killed: %s", channel.index, channel.slot.pid, error)
+                channel.give_up()
+                break
             for record, position in records:
                 freed = self.receive(channel, record, position) or freed
             if len(records) < RECORDS_PER_READ:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from glidemq.errors import RingCorruptionError
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.rings.ledger import LedgerEntry, LedgerState
 from glidemq.rings.records import OUTCOMES, Record
@@ -80,8 +82,12 @@ class GatewaySide:
 
         In flow order, so that a job that moves meanwhile is seen at least once: first what the actor has
         not taken, then its ledger. Those with an outcome are in the outbound ring, to be read afterwards.
+        Fewer if the actor's native code overwrote the ring: it cannot start them either.
         """
-        found = {record.seq: record.header for record in _look(self._parts.activations)}
+        found: dict[int, bytes] = {}
+        with contextlib.suppress(RingCorruptionError):
+            for record in _look(self._parts.activations):
+                found[record.seq] = record.header
         for entry in self.ledger.entries():
             if entry.header is not None:
                 found[entry.seq] = entry.header

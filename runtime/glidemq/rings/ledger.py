@@ -124,8 +124,12 @@ class Ledger:
     # -- the gateway -------------------------------------------------------------------------------
 
     def states(self) -> dict[int, LedgerState]:
-        """seq → state of all jobs in the actor's hands, without their headers."""
-        return {word >> 2: LedgerState(word & 3) for word in self._words.tolist() if word}
+        """seq → state of all jobs in the actor's hands, without their headers; words that make no sense say nothing."""
+        return {
+            word >> 2: LedgerState(word & 3)
+            for word in self._words.tolist()
+            if word & 3 in (_TAKEN, _STARTED)
+        }
 
     def entries(self) -> list[LedgerEntry]:
         """All jobs in the actor's hands, by slot."""
@@ -143,7 +147,7 @@ class Ledger:
         for _ in range(_READS):
             # SYNC POINT ledger: the word before the row; pairs with take
             word = self._words[slot]
-            if not word:
+            if word & 3 not in (_TAKEN, _STARTED):
                 return None
             seq = word >> 2
             row = self._buffer[start : start + self._row_bytes]
