@@ -6,8 +6,11 @@ import json
 from typing import Any
 
 from glidemq.commands.get_workers import GetWorkersCommand, WorkerEntry
+from tests.interop.loader import load_dump
+from tests.lua.conftest import Call
 from tests.lua.driven_queue import DrivenQueue
 from tests.lua.executed import execute
+from tests.lua.raw_queue import RawQueue
 
 MEMBERS = {"addr": "host", "pid": 7, "activeJobs": 2}
 
@@ -84,6 +87,13 @@ def test_among_many_dead_consumers_of_node_the_latest_are_looked_at(driven: Driv
     driven.client.set(driven.key("w:worker-12499-x"), json.dumps({**MEMBERS, "startedAt": 5}))
     driven.client.set(driven.key("w:worker-10000-x"), json.dumps({**MEMBERS, "startedAt": 5}))
     assert [worker.id for worker in workers(driven)] == ["worker-12499-x"]
+
+
+def test_recorded_worker_of_node_is_listed(call: Call, queue: RawQueue) -> None:
+    load_dump(queue.client, "revoked", queue.name, moment="while_job_1_is_active")
+    reply = call("get_workers", queue.name, now=1795313098868)
+    [worker] = GetWorkersCommand("k").parse_reply(reply)
+    assert worker == WorkerEntry("worker-1795313098568-57aba38c", "vm", 26808, 1795313098568, 300, 0)
 
 
 def test_queue_that_nobody_serves_has_no_workers(driven: DrivenQueue) -> None:

@@ -253,6 +253,16 @@ def test_activation_whose_reply_was_lost_makes_room(driven: DrivenQueue) -> None
     assert len(driven.step(2).ids) == 2
 
 
+def test_start_counted_by_the_worker_s_own_limiter_is_given_back_with_it(driven: DrivenQueue) -> None:
+    driven.enqueue(driven.row(), driven.row())
+    job = driven.start_one(**limiter(1))
+    driven.release(job, **limiter(1))
+    assert window(driven) == (driven.now, 0)
+    driven.start_one(consumer="c1", **limiter(1))
+    assert driven.recover_orphans(consumer="c1", **limiter(1)) == ["1"]
+    assert window(driven) == (driven.now, 0)
+
+
 def test_starts_that_were_not_limited_are_not_given_back(driven: DrivenQueue) -> None:
     driven.enqueue(driven.row(), driven.row())
     driven.step(1, consumer="limited", **limiter(5))
