@@ -228,6 +228,18 @@ async def test_full_server_delays_the_runs_and_ends_nothing(own_server: ValkeySe
     client.close()
 
 
+async def test_broken_id_counter_delays_the_runs_and_ends_nothing(
+    schedule: Schedule, start: Start, connection: WatchedConnection
+) -> None:
+    schedule.client.set(schedule.keys.id, "text")
+    schedule.write("s", every=3_600_000, nextRun=wall_ms())
+    start(schedule.keys)
+    await eventually(lambda: len(connection.ticks) >= 3, "refused looks")
+    assert schedule.added() == 0
+    schedule.client.set(schedule.keys.id, "7")
+    await eventually(lambda: schedule.added() == 1, "the run")
+
+
 async def test_it_stops_at_once_and_twice(
     schedule: Schedule, start: Start, connection: WatchedConnection
 ) -> None:

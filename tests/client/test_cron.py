@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import zoneinfo
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -265,3 +266,16 @@ def test_what_is_no_time_zone_is_refused(name: str) -> None:
 def test_time_zones_are_found_in_any_case_as_node_finds_them() -> None:
     assert time_zone("europe/BERLIN") == ZoneInfo("Europe/Berlin")
     assert time_zone(None) is UTC
+
+
+def test_host_without_a_time_zone_database_says_what_to_do() -> None:
+    zoneinfo.reset_tzpath(to=())
+    ZoneInfo.clear_cache(only_keys=["Europe/Vienna"])
+    try:
+        with pytest.raises(
+            ValidationError, match=r"^Invalid timezone: Europe/Vienna \(.*install the package tzdata"
+        ):
+            time_zone("Europe/Vienna")
+    finally:
+        zoneinfo.reset_tzpath()
+    assert time_zone("Europe/Vienna") == ZoneInfo("Europe/Vienna")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+from valkey.exceptions import OutOfMemoryError
+
+from tests.lua.driven_queue import DrivenQueue
 from tests.lua.schedules import Schedules
 
 
@@ -32,3 +36,14 @@ def test_held_lock_makes_it_wait(schedules: Schedules) -> None:
     schedules.take_lock()
     assert schedules.remove("s") == "busy"
     assert schedules.text("s") is not None
+
+
+def test_full_server_can_get_rid_of_schedulers_but_takes_none(own_library: DrivenQueue) -> None:
+    schedules = Schedules(own_library)
+    schedules.upsert("s", every=10)
+    own_library.client.config_set("maxmemory", 1)
+    with pytest.raises(OutOfMemoryError):
+        schedules.upsert("t", every=10)
+    with pytest.raises(OutOfMemoryError):
+        schedules.tick()
+    assert schedules.remove("s") == "ok"

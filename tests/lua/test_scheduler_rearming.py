@@ -74,6 +74,10 @@ def revoke_before_the_start(driven: DrivenQueue) -> None:
     assert driven.step(1).started == []
 
 
+def revoke_by_hand(driven: DrivenQueue) -> None:
+    assert driven.call("revoke", id="1")[0] == b"revoked"
+
+
 def damage(driven: DrivenQueue) -> None:
     driven.client.hset(driven.key("job:1"), "opts", "nonsense")
     assert driven.step(1).quarantined == 1
@@ -81,6 +85,10 @@ def damage(driven: DrivenQueue) -> None:
 
 def remove_while_waiting(driven: DrivenQueue) -> None:
     assert driven.call("remove", id="1")[0] == b"ok"
+
+
+def drain_while_waiting(driven: DrivenQueue) -> None:
+    assert driven.call("drain", delayed=False) == [b"done", 1]
 
 
 def remove_while_running(driven: DrivenQueue) -> None:
@@ -102,15 +110,12 @@ def remove_while_running(driven: DrivenQueue) -> None:
         damage,
         remove_while_waiting,
         remove_while_running,
+        drain_while_waiting,
+        revoke_by_hand,
     ],
 )
 def test_next_run_follows_the_end(outstanding: Schedules, end: Any) -> None:
     end(outstanding.driven)
-    assert_goes_on(outstanding)
-
-
-def test_next_run_follows_a_revocation_by_hand(outstanding: Schedules) -> None:
-    assert outstanding.driven.call("revoke", id="1")[0] == b"revoked"
     assert_goes_on(outstanding)
 
 

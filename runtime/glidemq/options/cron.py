@@ -140,9 +140,13 @@ def time_zone(name: str | None) -> tzinfo:
         if not name.startswith(("right/", "posix/")):
             return ZoneInfo(name)
     except (LookupError, ValueError, OSError):
-        near = {known.lower(): known for known in available_timezones()}.get(name.lower())
-        if near is not None:
-            return ZoneInfo(near)
+        known = {zone.lower(): zone for zone in available_timezones()}
+        if not known:
+            raise ValidationError(
+                f"Invalid timezone: {name} (this host has no time zone database: install the package tzdata)"
+            ) from None
+        if name.lower() in known:
+            return ZoneInfo(known[name.lower()])
     raise ValidationError(f"Invalid timezone: {name}")
 
 
