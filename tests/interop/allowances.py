@@ -10,7 +10,11 @@ OWN_KEYS = Allowed(
 OWN_FIELDS = Allowed(
     "job:*/x-py:*", "fields of this library's own: the lease token, the cell, the crash count"
 )
+OWN_GROUP_FIELDS = Allowed(
+    "group:*/x-py:*",
+    "fields of this library's own: when a limit lets the group go on, when its bucket was full last",
+)
 
 # After our own add: nothing but the doorbell is new.
 AFTER_ADD = (OWN_KEYS,)
-AFTER_COMPLETION = (OWN_KEYS, OWN_FIELDS)
+AFTER_COMPLETION = (OWN_KEYS, OWN_FIELDS, OWN_GROUP_FIELDS)

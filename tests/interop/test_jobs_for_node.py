@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -25,6 +26,9 @@ ONE_QUEUE = [
     "usage_token_limiter",
     "job_stream",
     "fallbacks_lock_duration",
+    "ordering_concurrency_1",
+    "ordering_concurrency_2",
+    "group_rate_limit_token_bucket",
 ]
 
 
@@ -33,6 +37,25 @@ def recorded_jobs(case: Case, queue: str) -> list[dict[str, str]]:
     start = f"glide:{{{queue}}}:job:"
     hashes = [dict(dump.fields) for key, dump in case.first.items() if key.startswith(start)]
     return sorted(hashes, key=lambda fields: (int(fields["timestamp"]), fields["id"]))
+
+
+def extra_of(job: dict[str, str]) -> dict[str, Any] | bool:
+    """The row's last member, from a recorded job's options."""
+    options = json.loads(job["opts"])
+    if "ordering" not in options:
+        return False
+    given = options["ordering"]
+    ordering = {name: given[name] for name in ("key", "concurrency") if name in given}
+    if "rateLimit" in given:
+        ordering |= {
+            "rate_max": given["rateLimit"]["max"],
+            "rate_duration_ms": given["rateLimit"]["duration"],
+        }
+    if "tokenBucket" in given:
+        bucket = given["tokenBucket"]
+        ordering |= {"tb_capacity": bucket["capacity"] * 1000, "tb_refill": bucket["refillRate"] * 1000}
+    cost = {"cost": options["cost"] * 1000} if "cost" in options else {}
+    return {"ordering": ordering, **cost}
 
 
 def row_of(job: dict[str, str]) -> list[Any]:
@@ -51,7 +74,7 @@ def row_of(job: dict[str, str]) -> list[Any]:
         False if automatic else job["id"],
         job.get("parentId", False),
         job.get("parentQueue", False),
-        False,
+        extra_of(job),
     ]
 
 

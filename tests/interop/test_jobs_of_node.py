@@ -93,6 +93,42 @@ def test_lifo_jobs_complete_newest_first(call: Call, queue: RawQueue) -> None:
     scene.assert_left_as_by_node()
 
 
+def test_ordered_jobs_complete_one_after_the_other(call: Call, queue: RawQueue) -> None:
+    scene = Scene(call, queue, "ordering_concurrency_1")
+    rounds = [
+        (b"1", 1795313093299, 1795313093351),
+        (b"2", 1795313093351, 1795313093402),
+        (b"3", 1795313093402, 1795313093453),
+    ]
+    for job_id, started, finished in rounds:
+        jobs = scene.worker.take(started, slots=5)
+        assert [job.id for job in jobs] == [job_id]
+        scene.worker.complete(finished, jobs, "null")
+    scene.assert_left_as_by_node()
+
+
+def test_ordered_jobs_complete_two_at_a_time(call: Call, queue: RawQueue) -> None:
+    scene = Scene(call, queue, "ordering_concurrency_2")
+    for started, finished in [(1795313093636, 1795313093687), (1795313093687, 1795313093739)]:
+        jobs = scene.worker.take(started, slots=5)
+        assert len(jobs) == 2
+        scene.worker.complete(finished, jobs, "null")
+    scene.assert_left_as_by_node()
+
+
+def test_rate_limited_and_token_bucket_groups_complete(call: Call, queue: RawQueue) -> None:
+    scene = Scene(call, queue, "group_rate_limit_token_bucket")
+    limited, metered = scene.worker.take(1795313093939, slots=5)
+    assert (limited.id, metered.id) == (b"1", b"3")
+    scene.worker.complete(1795313093940, [limited], "null")
+    scene.worker.complete(1795313093941, [metered], "null")
+    assert scene.worker.take(1795313094238, slots=5) == []
+    last = scene.worker.take(1795313094241, slots=5)
+    assert [job.id for job in last] == [b"2"]
+    scene.worker.complete(1795313094242, last, "null")
+    scene.assert_left_as_by_node()
+
+
 def test_fallbacks_advance_with_every_retry_without_delay(call: Call, queue: RawQueue) -> None:
     scene = Scene(call, queue, "fallbacks_lock_duration")
     for number, failed_at in enumerate((1795313096254, 1795313096257)):

@@ -15,7 +15,7 @@ TokenBucket.DEFAULT_COST = 1000
 
 local function refill(self, last_refill, full_at, now)
   if self.tokens >= self.capacity then
-    self.tokens, self.was_full = self.capacity, true
+    self.tokens, self.remainder, self.was_full = self.capacity, 0, true
     return
   end
   local elapsed = now - math.max(last_refill or now, full_at or 0)
@@ -47,7 +47,8 @@ end
 
 -- How many ms until there are so many tokens; 0 when they are there.
 function TokenBucket:ms_until(tokens)
-  return math.max(math.ceil((tokens - self.tokens) * 1000 / math.max(self.rate, 1)), 0)
+  local missing = (tokens - self.tokens) * 1000 - self.remainder
+  return self.tokens < tokens and math.ceil(missing / math.max(self.rate, 1)) or 0
 end
 
 function TokenBucket:take(cost)
@@ -68,11 +69,11 @@ function TokenBucket:append_changes(changes)
   end
   local size = #changes
   changes[size + 1], changes[size + 2] = "tbTokens", self.tokens
+  changes[size + 3], changes[size + 4] = "tbRefillRemainder", self.remainder
   if self.refilled_at then
-    changes[size + 3], changes[size + 4] = "tbLastRefill", self.refilled_at
-    changes[size + 5], changes[size + 6] = "tbRefillRemainder", self.remainder
+    changes[size + 5], changes[size + 6] = "tbLastRefill", self.refilled_at
   elseif self.was_full then
-    changes[size + 3], changes[size + 4] = "x-py:tbFullAt", self.now
+    changes[size + 5], changes[size + 6] = "x-py:tbFullAt", self.now
   end
   self.changed = false
 end
