@@ -106,9 +106,30 @@ def test_pattern_that_the_caller_cannot_read_waits_without_harm(schedules: Sched
     [wanted] = schedules.tick_once().wanted
     tick = schedules.tick_once(following=[wanted.followed_by(CANNOT_TELL)])
     assert (tick.fired, tick.wanted) == ([], [])
-    assert tick.next_look_ms == schedules.now + 60_000
+    assert tick.next_look_ms == schedules.now + 1_000
     assert schedules.text("c") == text
     assert schedules.lock() is None
+
+
+def test_pattern_that_one_host_cannot_read_fires_on_another(schedules: Schedules) -> None:
+    slot = schedules.upsert("c", pattern="0 * * * *", tz="Europe/Berlin")["nextRun"]
+    schedules.driven.now = slot
+    [wanted] = schedules.tick_once(token=TOKEN).wanted
+    schedules.tick_once(token=TOKEN, following=[wanted.followed_by(CANNOT_TELL)])
+    schedules.driven.pass_time(1_000)
+    assert schedules.tick(token=OTHER) == [("c", "1")]
+
+
+@pytest.mark.parametrize("every", ["1e-300", "0.5", "-5", "1e300", '"300"', "true"])
+def test_interval_that_nobody_can_keep_is_no_mode(schedules: Schedules, every: str) -> None:
+    schedules.write("s", f'{{"every":{every},"iterationCount":0,"nextRun":{schedules.now}}}')
+    assert schedules.tick() == []
+    assert schedules.text("s") is None
+
+
+def test_limit_that_makes_no_sense_is_none(schedules: Schedules) -> None:
+    schedules.write("s", f'{{"every":100,"limit":0,"iterationCount":3,"nextRun":{schedules.now}}}')
+    assert schedules.tick() == [("s", "1")]
 
 
 def test_lost_reply_and_repeated_call_fire_once(schedules: Schedules) -> None:

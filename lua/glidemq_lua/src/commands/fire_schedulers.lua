@@ -16,6 +16,8 @@
 local SPEC = { token = "string", lock_ms = "number", limit = "number", following = "table" }
 local ROW = { "string", "number", "string", "?string", "any" }
 local CANNOT_TELL = -1
+-- Another host may have the time zone that this one lacks: it gets the next turn, or the one after it.
+local CANNOT_TELL_MS = 1000
 
 local function by_name(rows)
   local told = {}
@@ -41,7 +43,7 @@ local function decide(tick, entry, row)
   local keys, now = tick.keys, tick.now
   local told = told_about(entry, row)
   if told == CANNOT_TELL then
-    look_later(keys, entry.name, now)
+    Schedulers.look_at(keys, entry.name, now + CANNOT_TELL_MS)
     return
   end
   local verdict = tick.firing:decide(entry, told)

@@ -12,6 +12,8 @@ local Schedulers = {}
 -- Entries that nobody can fire are looked at this often, in case somebody repairs them unseen.
 Schedulers.UNUSABLE_MS = 60000
 
+local MAX_SAFE = 2 ^ 53
+
 -- The entry as a table, or nil when the text cannot be read: {name, text, places, pattern, tz, every, after, start_date,
 -- end_date, limit, count, last_run, next_run, template (text)}. `after` is repeatAfterComplete.
 function Schedulers.parse(name, text)
@@ -19,9 +21,10 @@ function Schedulers.parse(name, text)
   if not members then
     return nil
   end
-  local function period(member)
+  -- What is no positive safe integer was not written by anybody's upsert, and some of it would never come to an end.
+  local function positive(member)
     local value = JsonText.number(members[member])
-    return value and value > 0 and value or nil
+    return value and value >= 1 and value <= MAX_SAFE and value or nil
   end
   return {
     name = name,
@@ -29,11 +32,11 @@ function Schedulers.parse(name, text)
     places = places,
     pattern = members.pattern ~= '""' and JsonText.string(members.pattern) or nil,
     tz = JsonText.string(members.tz),
-    every = period("every"),
-    after = period("repeatAfterComplete"),
+    every = positive("every"),
+    after = positive("repeatAfterComplete"),
     start_date = JsonText.number(members.startDate),
     end_date = JsonText.number(members.endDate),
-    limit = JsonText.number(members.limit),
+    limit = positive("limit"),
     count = JsonText.number(members.iterationCount) or 0,
     last_run = JsonText.number(members.lastRun),
     next_run = JsonText.number(members.nextRun) or 0,
