@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import hashlib
 import itertools
 import os
 import re
@@ -18,7 +19,6 @@ from glidemq.job import Job, SyncJob
 from tests.testkit.effects import gate_is_open, is_first
 
 GATE_POLL_S = 0.005
-_libc = ctypes.CDLL(None)
 
 
 class Catastrophe(BaseException):
@@ -75,16 +75,24 @@ def spin(_job: Any, seconds: float) -> None:
         pass
 
 
-def native_sleep(_job: Any, seconds: float) -> None:
-    """A native call that goes on when a signal interrupts it: no handler of Python's runs before its end."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        _libc.usleep(min(int(left * 1e6), 900_000))
-
-
 def match_for_ever(_job: Any) -> None:
-    """A regular expression that backtracks for centuries, inside one C function that holds the GIL."""
+    """A regular expression that backtracks for centuries; the engine looks for signals now and then."""
     re.match(r"(a+)+$", "a" * 60 + "b")
+
+
+def hash_for_ever(_job: Any) -> None:
+    """Native code without the GIL: handlers of signals run after it, in a day."""
+    hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 2**31 - 1)
+
+
+def hash_for_ever_once(job: Any) -> None:
+    if is_first(f"hash-{job.queue_name}-{job.id}"):
+        hash_for_ever(job)
+
+
+def sum_for_ever(_job: Any) -> None:
+    """Native code that keeps the GIL: nothing else in this process runs, in any thread."""
+    sum(itertools.repeat(1))
 
 
 # -- those that wait -----------------------------------------------------------------------------------------
@@ -170,8 +178,8 @@ async def ignore_cancellation(job: Job, gate: str) -> None:
 _COMMON: dict[str, Callable[..., Any]] = {
     deed.__name__: deed
     for deed in (
-        die, die_once, read_nowhere, end_process, call_exit, raise_base, fail, fail_once, recurse, spin, native_sleep,
-        match_for_ever,
+        die, die_once, read_nowhere, end_process, call_exit, raise_base, fail, fail_once, recurse, spin,
+        match_for_ever, hash_for_ever, hash_for_ever_once, sum_for_ever,
     )
 }  # fmt: skip
 _SYNC = _COMMON | {

@@ -176,6 +176,10 @@ class SyncExecution(_Execution):
         ) as error:  # sys.exit() in a processor is a failed job, not the end of the process
             return self._raised(run, error, discarded=job is not None and job.discarded)
 
+    def overran(self, blob: bytes) -> JobOutcome:
+        """The outcome when `Overrun` escaped from `run`: raised while the end of the job was being judged."""
+        return self._overran(_Activated(blob, LoopAbortFlag(), urgent=False))
+
 
 class AsyncExecution(_Execution):
     """Runs an `async def` processor on the running event loop, within the job's timeout."""

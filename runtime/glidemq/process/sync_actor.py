@@ -11,6 +11,7 @@ from glidemq.commands.command import Command, unpack
 from glidemq.connection.ambient import provide_connection
 from glidemq.errors import ClosedError
 from glidemq.pipeline.execution import Overrun, SyncExecution
+from glidemq.pipeline.outcome import JobOutcome
 from glidemq.process.actor_context import ActorContext
 from glidemq.process.messages import command_header, outcome_header, read_error_header
 from glidemq.process.ring_connection import BlockingRingConnection
@@ -58,6 +59,8 @@ class SyncActor:
         self._policy = WakePolicy()
         self._thread = threading.get_ident()
         self._running_seq = 0
+        self._overrun_seq = 0  # the job that is to be stopped
+        self._in_call = False  # its processor waits for a reply of the gateway
         self._done = 0
         self._failed = 0
         self._executions = {
@@ -113,9 +116,15 @@ class SyncActor:
             slot.set_note(
                 f"{identity.job_id.decode(errors='replace')} of {identity.queue.decode(errors='replace')}"
             )
-        outcome = execution.run(record.body, RingAbortFlag(side.cancels, seq), urgent=identity.flags != 0)
+        outcome: JobOutcome | None = None
+        try:
+            outcome = execution.run(record.body, RingAbortFlag(side.cancels, seq), urgent=identity.flags != 0)
+            self._running_seq = 0
+        except (
+            Overrun
+        ):  # it came on the way out of the processor: too late to stop it, too early to be ignored
+            outcome = outcome or execution.overran(record.body)
         now_ns = monotonic_ns()
-        self._running_seq = 0
         service_ns = now_ns - started_ns
         kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
         self._push(kind, seq, outcome_header(service_ns, identity.queue), outcome.row)
@@ -166,8 +175,16 @@ class SyncActor:
             raise ClosedError(
                 "only the thread that runs the processor can talk to the server, not one that it started"
             )
+        self._in_call = True
+        try:
+            return self._exchange(command_header(function, queue_key, replayable), arguments)
+        finally:
+            self._in_call = False
+            self._stop_if_overrun()
+
+    def _exchange(self, header: bytes, arguments: bytes) -> bytes:
         seq = self._context.next_command_seq()
-        self._push(RecordKind.COMMAND, seq, command_header(function, queue_key, replayable), arguments)
+        self._push(RecordKind.COMMAND, seq, header, arguments)
         self._context.gateway_bell.ring()
         replies = self._side.replies
         bell = self._context.bell
@@ -179,6 +196,7 @@ class SyncActor:
                     bell.wait(IDLE_WAIT_S)
                 else:
                     bell.cancel_sleep()
+                self._stop_if_overrun()
                 continue
             if record.kind != RecordKind.REPLY or record.seq != seq:
                 continue  # the answer to a call that a soft timeout ended, or news the cancel board has too
@@ -191,6 +209,18 @@ class SyncActor:
     def _on_soft_timeout(self, *_: Any) -> None:
         """The gateway's signal that the running job is over time; late ones find another job, or none."""
         seq = self._running_seq
-        if seq and self._side.cancels.reason_for(seq) == CancelReason.TIMEOUT:
+        if not seq or self._side.cancels.reason_for(seq) != CancelReason.TIMEOUT:
+            return
+        self._overrun_seq = seq
+        if self._in_call:
+            # A ring must not be left in the middle of a record; this ends the wait for the reply.
+            self._context.bell.ring_always()
+        else:
+            self._stop_if_overrun()
+
+    def _stop_if_overrun(self) -> None:
+        """Raise Overrun, once, in the job that is to be stopped."""
+        seq = self._running_seq
+        if seq and seq == self._overrun_seq:
             self._running_seq = 0
             raise Overrun
