@@ -37,6 +37,7 @@ class QueuePump:
     def __init__(self, settings: QueueSettings, context: PumpContext) -> None:
         self.settings = settings
         self.queue = settings.queue
+        self.queue_bytes = settings.queue.encode()
         self.keys = settings.keys
         self.service_times = ServiceTimes()
         self.outbox = Completer()
@@ -61,6 +62,7 @@ class QueuePump:
         self._flush = False  # outcomes are to be reported now
         self._oldest_completion_ns = 0
         self._ready = True  # the server may have work that can start
+        self._blocked = False  # a limit keeps what is there from starting: a read would only bring more of it
         self._intake_open = True
         self._abandoned = False
         self._completions_on_the_wire: list[Outcome] = []
@@ -132,6 +134,7 @@ class QueuePump:
             self._intake_open
             and not self._ready
             and not self.paused
+            and not self._blocked
             and self._stepping is None
             and not self._claimed
             and self._link.wants(self)[0] > 0
@@ -296,6 +299,7 @@ class QueuePump:
             for lease in leases:
                 self.give_back(lease)
         self.paused = result.paused
+        self._blocked = result.blocked
         self._arm_due_timer(result.next_due_ms, result.now_ms)
 
     def _arm_due_timer(self, next_due_ms: int, server_now_ms: int) -> None:
