@@ -247,6 +247,53 @@ def test_lifo_template_adds_to_the_list_and_rings(schedules: Schedules) -> None:
     assert schedules.driven.rings() == 1
 
 
+def test_ordering_and_cost_of_a_template_apply(schedules: Schedules) -> None:
+    driven = schedules.driven
+    bucket = {"capacity": 10, "refillRate": 5}
+    opts = {"ordering": {"key": "k", "tokenBucket": bucket}, "cost": 3, "ttl": 9000}
+    schedules.upsert("s", every=100, template={"opts": opts})
+    for _ in range(2):
+        schedules.tick_at(schedules.now + 100)
+    jobs = [driven.job("1"), driven.job("2")]
+    assert [(job["groupKey"], job["orderingSeq"], job["cost"]) for job in jobs] == [
+        ("k", "1", "3000"),
+        ("k", "2", "3000"),
+    ]
+    # One after the other, whatever there is room for.
+    first = driven.start_one()
+    assert driven.step(5).started == []
+    driven.complete(first)
+    assert driven.start_one().id == "2"
+
+
+def test_grouped_run_re_arms_its_scheduler(schedules: Schedules) -> None:
+    schedules.upsert("r", repeatAfterComplete=100, template={"opts": {"ordering": {"key": "k"}}})
+    schedules.tick()
+    job = schedules.driven.job("1")
+    assert (job["groupKey"], job["schedulerName"]) == ("k", "r")
+    schedules.driven.complete(schedules.driven.start_one())
+    assert schedules.next_run("r") == schedules.now + 100
+
+
+@pytest.mark.parametrize(
+    ("opts", "fields"),
+    [
+        ({"lifo": True, "ordering": {"key": "k"}}, {"groupKey": "k"}),
+        ({"lifo": True, "ordering": {"key": ""}}, {"lifo": "1"}),
+        ({"ordering": "k", "cost": "x"}, {}),
+        ({"ordering": {"key": "k"}, "cost": 1e300}, {}),
+        ({"ordering": {"key": "k", "concurrency": 1e300}}, {}),
+    ],
+)
+def test_ordering_of_others_applies_as_far_as_it_makes_sense(
+    schedules: Schedules, opts: dict[str, Any], fields: dict[str, str]
+) -> None:
+    schedules.write("s", {"every": 100, "template": {"opts": opts}, "nextRun": schedules.now})
+    assert schedules.tick() == [("s", "1")]
+    job = schedules.driven.job("1")
+    assert {name: job[name] for name in ("groupKey", "cost", "lifo") if name in job} == fields
+
+
 @pytest.mark.parametrize(
     "opts",
     [

@@ -1,7 +1,7 @@
 -- fire_schedulers: one tick - every scheduler whose slot is due adds its job, once, whoever ticks beside us.
 -- Moves:  (new) -> waiting, prioritized
 -- Keys:   schedulers, schedulers:lock:__tick__, x-py:schedulers, x-py:scheduler-runs, x-py:scheduler-scan, id, job,
---         stream, scheduled, lifo, events, bell
+--         stream, scheduled, lifo, ordering, group, ratelimited, events, bell
 -- Args:   token (16 hex digits of the caller), lock_ms, limit, following [[name, next_run, pattern, tz or false,
 --         following]]: for cron patterns, the slot after the due one; false: none ever; -1: cannot be told here
 -- Reply:  ["ok", now_ms, [[name, job id]], [[name, next_run, pattern, tz or false]], [refused name], next_look_ms]

@@ -19,8 +19,21 @@ local function whole(value, most)
   return math.floor(math.min(value, most))
 end
 
--- The job of one slot as a row (see Adding), or nil when its data is too long for a job. Ordering, cost, custom id,
--- deduplication and delay of a template only appear in its opts.
+-- The last member of a row: group and cost, as far as others wrote what makes sense, and who waits for the job's end.
+local function extra_of(entry, opts)
+  local extra = Ordering.of_options(opts)
+  if extra and Ordering.fault(extra) then
+    extra = nil
+  end
+  if entry.after then
+    extra = extra or {}
+    extra.schedulerName = entry.name
+  end
+  return extra or false
+end
+
+-- The job of one slot as a row (see Adding), or nil when its data is too long for a job. Custom id, deduplication and
+-- delay of a template only appear in its opts.
 local function row_of(entry)
   local template = entry.template and JsonText.members(entry.template) or {}
   local name = JsonText.string(template.name)
@@ -35,8 +48,9 @@ local function row_of(entry)
   local text = template.opts and JsonText.members(template.opts) and template.opts or "{}"
   local ok, opts = pcall(cjson.decode, text)
   opts = ok and opts or {}
-  local lifo = opts.lifo == true or opts.lifo == 1
-  local extra = entry.after and { schedulerName = entry.name } or false
+  local extra = extra_of(entry, opts)
+  -- Nobody's upsert takes both; a group promises more than a place in the row.
+  local lifo = (opts.lifo == true or opts.lifo == 1) and not (extra and extra.ordering)
   return {
     name and name ~= "" and name or entry.name, data, text, 0, whole(opts.priority, MAX_PRIORITY), lifo and 1 or 0,
     whole(opts.ttl, 2 ^ 41), whole(opts.attempts, 2 ^ 31), false, false, false, extra,
