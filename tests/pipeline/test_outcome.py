@@ -136,3 +136,50 @@ def test_malformed_options_count_as_none(raw: bytes) -> None:
 def test_the_reason_is_the_message_or_the_type_where_there_is_none() -> None:
     assert reason_of(ValueError("bad 0")) == "bad 0"
     assert reason_of(ValueError()) == "ValueError"
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class WordlessError(Exception):
+    def __str__(self) -> str:
+        return 7  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("plain"), "plain"),
+        (ValueError(), "ValueError"),
+        (UnspeakableError(), "UnspeakableError"),
+        (WordlessError(), "WordlessError"),
+        (OSError("no such file: \udcff"), "no such file: ?"),
+        (ValueError("x" * 3_000_000), "x" * 1_048_576),
+        (ValueError("é" * 3_000_000), "é" * 524_288),
+    ],
+)
+def test_any_error_gives_a_reason_that_can_be_stored(error: Exception, reason: str) -> None:
+    row = unpack(failed(FENCE, reason_of(error), NO_OPTIONS, attempts_made=0, error=error).row)
+    assert row[4].decode() == reason
+
+
+@pytest.mark.parametrize("number", [2**53, 1e300, 1e308])
+def test_numbers_without_limit_fit_into_a_row(number: float) -> None:
+    retry = options(
+        attempts=number,
+        backoff={"type": "exponential", "delay": number, "jitter": number},
+        removeOnComplete=number,
+        removeOnFail={"age": number, "count": number},
+    )
+    row = unpack(failed(FENCE, "boom", retry, attempts_made=5000).row)
+    assert row[5] == 2**53
+    assert row[6] == 315_360_000_000
+    assert row[7] == [2**53, 2**53]
+    assert unpack(completed(FENCE, b"null", retry, urgent=False).row)[5] == 2**53
+
+
+def test_retries_without_a_delay_never_overflow() -> None:
+    retry = options(attempts=5000, backoff={"type": "exponential", "delay": 0})
+    assert unpack(failed(FENCE, "boom", retry, attempts_made=4000).row)[6] == 0

@@ -236,3 +236,25 @@ async def test_run_returns_when_a_handler_closes_the_worker(
     async with asyncio.timeout(20):
         await worker.run()
     assert not worker.is_running()
+
+
+async def test_a_forced_close_reaches_a_job_before_its_first_step(
+    queue: Queue[Any, Any], start_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await start_worker(nothing)
+    link = worker._link
+    dispatch, cancelled = link.dispatch, []
+
+    def dispatch_and_cancel(pump: Any, leases: Any) -> None:
+        dispatch(pump, leases)
+        if leases and not cancelled:
+            cancelled.extend(leases)
+            link.cancel_running()
+
+    monkeypatch.setattr(link, "dispatch", dispatch_and_cancel)
+    job = await queue.add("a", None)
+    assert job is not None
+    await eventually(job.is_completed, what="the run after the one that was cancelled")
+    await job.refresh()
+    assert (len(cancelled), job.attempts_made) == (1, 0)
+    await worker.close()

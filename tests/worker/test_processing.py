@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -210,3 +211,58 @@ async def test_an_expired_job_never_starts(queue: Queue[Any, Any], start_worker:
     await eventually(lambda: counts(queue, failed=1), what="the expiry")
     await job.refresh()
     assert (job.failed_reason, started) == ("expired", [])
+
+
+async def test_a_processor_that_cancels_its_own_task_fails(
+    queue: Queue[Any, Any], start_worker: Start
+) -> None:
+    async def process(job: Job[Any, Any]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(60)
+
+    job = await queue.add("a", None)
+    assert job is not None
+    worker = await start_worker(process)
+    await eventually(job.is_failed, what="the failure")
+    await job.refresh()
+    assert job.failed_reason == "CancelledError"
+    await worker.close()
+
+
+async def test_a_cancellation_that_a_library_left_behind_ends_nothing_but_the_job(
+    queue: Queue[Any, Any], start_worker: Start
+) -> None:
+    """Some libraries time out by cancelling the task, and never say that they are done with that."""
+
+    async def process(job: Job[Any, Any]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        inner = asyncio.ensure_future(asyncio.sleep(60))
+        inner.cancel()
+        await inner
+
+    job = await queue.add("a", None)
+    assert job is not None
+    await start_worker(process)
+    await eventually(job.is_failed, what="the failure")
+
+
+async def test_an_error_without_words_fails_the_job(queue: Queue[Any, Any], start_worker: Start) -> None:
+    class UnspeakableError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    def process(job: SyncJob[Any, Any]) -> None:
+        raise UnspeakableError
+
+    job = await queue.add("a", None)
+    assert job is not None
+    await start_worker(process)
+    await eventually(job.is_failed, what="the failure")
+    await job.refresh()
+    assert job.failed_reason == "UnspeakableError"

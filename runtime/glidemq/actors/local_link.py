@@ -40,7 +40,7 @@ class LocalLink:
         self._in_flight = in_flight
         self._max_wait_ns = max_wait_ns
         self._executions: dict[str, LocalExecution] = {}
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, asyncio.Task[JobOutcome]] = {}
         self._active: dict[str, int] = {}
         self._waiting: dict[str, deque[Lease]] = {}
         self._reserved: dict[QueuePump, int] = {}
@@ -54,7 +54,7 @@ class LocalLink:
         self._waiting[queue] = deque()
 
     @property
-    def running(self) -> Mapping[int, asyncio.Task[None]]:
+    def running(self) -> Mapping[int, asyncio.Task[JobOutcome]]:
         """Tasks of the running jobs, by lease number."""
         return self._running
 
@@ -105,31 +105,27 @@ class LocalLink:
     # -- running --------------------------------------------------------------------------------------------
 
     def _start(self, lease: Lease) -> None:
-        self._active[lease.pump.queue] += 1
-        task = asyncio.get_running_loop().create_task(self._run(lease))
-        self._running[lease.seq] = task
-
-    async def _run(self, lease: Lease) -> None:
-        pump = lease.pump
+        queue = lease.pump.queue
+        self._active[queue] += 1
         started_ns = monotonic_ns()
-        outcome: JobOutcome | None = None
-        try:
-            outcome = await self._executions[pump.queue].run_local(lease)
-        finally:
-            self._running.pop(lease.seq, None)
-            self._active[pump.queue] -= 1
-            owned = self._in_flight.take(lease.seq) is not None
-            if outcome is None:  # this task was cancelled: a forced close
-                if owned:
-                    pump.give_back(lease)
-            elif not owned:
-                pass
-            elif outcome.succeeded:
-                pump.complete(outcome.row, lease, None, monotonic_ns() - started_ns)
+        task = asyncio.get_running_loop().create_task(self._executions[queue].run_local(lease))
+        self._running[lease.seq] = task
+        # Not in a coroutine around it: one that is cancelled before its first step never sees its `finally`.
+        task.add_done_callback(lambda task: self._ended(lease, started_ns, task))
+
+    def _ended(self, lease: Lease, started_ns: int, task: asyncio.Task[JobOutcome]) -> None:
+        pump = lease.pump
+        del self._running[lease.seq]
+        self._active[pump.queue] -= 1
+        if self._in_flight.take(lease.seq) is not None:
+            if task.cancelled():  # a forced close
+                pump.give_back(lease)
+            elif task.result().succeeded:
+                pump.complete(task.result().row, lease, None, monotonic_ns() - started_ns)
             else:
-                pump.fail(outcome.row, lease, None)
-            self.slots_freed(pump.queue)
-            pump.flush()
+                pump.fail(task.result().row, lease, None)
+        self.slots_freed(pump.queue)
+        pump.flush()
 
     def slots_freed(self, queue: str) -> None:
         """Start what waits for the slots that have become free; what is left of them is for the reader to fill."""
@@ -168,5 +164,8 @@ class LocalLink:
 
     def cancel_running(self) -> None:
         """On a forced close: end what runs; threads cannot be ended, their outcome is discarded."""
-        for task in list(self._running.values()):
+        for seq, task in list(self._running.items()):
+            lease = self._in_flight.get(seq)
+            if lease is not None:
+                self.abort(lease, CancelReason.TAKE_BACK)
             task.cancel()

@@ -140,7 +140,7 @@ class _Execution:
 def _summary(error: BaseException) -> str:
     """The traceback of the user's code; one line for our own refusals, which explain themselves."""
     if isinstance(error, GlideMQError):
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {reason_of(error)}"
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
         frames = frames.tb_next
@@ -198,7 +198,11 @@ class AsyncExecution(_Execution):
         self._kill_grace_s = kill_grace_s
 
     async def run(self, blob: bytes, flag: SettableFlag, *, urgent: bool = False) -> JobOutcome:
-        """Run the job to its end, or until it has ignored its cancellation for the grace."""
+        """Run the job to its end, or until it has ignored its cancellation for the grace.
+
+        Raises CancelledError only when the flag says that the job goes back to the queue: a processor may cancel its
+        own task, or one that it awaits.
+        """
         run = _Activated(blob, flag, urgent)
         job: Job[Any, Any] | None = None
         try:
@@ -214,8 +218,7 @@ class AsyncExecution(_Execution):
                 return await self._run_within(run, job, flag, timeout_ms)
             return self._succeeded(run, await self._function(job))
         except BaseException as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            if isinstance(error, asyncio.CancelledError) and flag.reason() == CancelReason.TAKE_BACK:
                 raise  # the runtime ends, not the job
             return self._raised(run, error, discarded=job is not None and job.discarded)
 

@@ -73,7 +73,7 @@ class Lease:
         if isinstance(lock_ms, (int, float)) and MIN_LOCK_MS <= lock_ms <= MAX_LOCK_MS:
             self.lock_ms = int(lock_ms)
         timeout_ms = options.get("timeout")
-        if isinstance(timeout_ms, (int, float)) and timeout_ms > 0:
+        if isinstance(timeout_ms, (int, float)) and not isinstance(timeout_ms, bool) and timeout_ms > 0:
             self.timeout_ms = int(timeout_ms)
 
     def restore(self, opts: bytes, attempts_made: int) -> None:

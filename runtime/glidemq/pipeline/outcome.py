@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple, cast
 
 from glidemq.commands.fail import FailureRow
+from glidemq.commands.size_limit import MAX_TEXT_BYTES
 from glidemq.commands.step import CompletionRow, Retain
 from glidemq.errors import PayloadValidationError, UnrecoverableError
 from glidemq.job.stored_values import json_object
@@ -19,6 +20,9 @@ log = logging.getLogger("glidemq.processor")
 TIMEOUT_REASON: Final = "Job timeout exceeded"
 # Due times must stay below the scheduled set's priority classes: ten years is for ever.
 LONGEST_DELAY_MS: Final = 315_360_000_000
+MOST_DOUBLINGS: Final = 64
+# Options are stored as JSON, whose numbers have no limit; those in a row have 64 bits.
+LARGEST_NUMBER: Final = 2**53
 
 
 class JobOutcome(NamedTuple):
@@ -48,7 +52,13 @@ class JobOptionsOnWire:
 
 
 def _whole_number(value: object) -> int:
-    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else 0
+    return (
+        _whole(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else 0
+    )
+
+
+def _whole(value: float) -> int:
+    return int(min(value, LARGEST_NUMBER))
 
 
 def retention(option: object) -> Retain:
@@ -58,7 +68,7 @@ def retention(option: object) -> Retain:
     if isinstance(option, bool) or option is None:
         return False
     if isinstance(option, (int, float)):
-        return int(option) if option > 0 else False
+        return _whole(option) if option > 0 else False
     if isinstance(option, dict):
         limits = cast("dict[str, object]", option)
         return (_positive(limits.get("age")), _positive(limits.get("count")))
@@ -67,7 +77,9 @@ def retention(option: object) -> Retain:
 
 def _positive(value: object) -> int | bool:
     return (
-        int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else False
+        _whole(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+        else False
     )
 
 
@@ -133,13 +145,23 @@ def backoff_ms(
     delay = rule.get("delay")
     delay_ms = float(delay) if isinstance(delay, (int, float)) and delay > 0 else 0.0
     if kind == "exponential":
-        delay_ms *= 2.0 ** (failures - 1)
+        delay_ms *= 2.0 ** min(failures - 1, MOST_DOUBLINGS)
     jitter = rule.get("jitter")
     if isinstance(jitter, (int, float)) and jitter > 0:
         delay_ms += random.random() * jitter * delay_ms  # noqa: S311 - spreads retries, guards nothing
-    return min(round(delay_ms), LONGEST_DELAY_MS)
+    return round(min(delay_ms, LONGEST_DELAY_MS))
 
 
 def reason_of(error: BaseException) -> str:
-    """What is stored as `failedReason`: the message alone, as the reference does; the type where there is none."""
-    return str(error) or type(error).__name__
+    """What is stored as `failedReason`: the message alone, as the reference does; the type where there is none.
+
+    It always fits into a row: valid Unicode, at most 1 MiB.
+    """
+    try:
+        text = str(error)
+    except BaseException:  # the user's own __str__
+        text = ""
+    text = text or type(error).__name__
+    if text.isascii() and len(text) <= MAX_TEXT_BYTES:
+        return text
+    return text.encode(errors="replace")[:MAX_TEXT_BYTES].decode(errors="ignore")

@@ -145,8 +145,15 @@ class ActorChannel:
         return any(self.load[queue] > jobs for queue, jobs in self.concurrency.items())
 
     def try_push(self, lease: Lease) -> bool:
-        """Put the lease into the activation ring; False when the ring is full."""
+        """Put the lease into the activation ring; False when the ring is full.
+
+        Raises ValueError for a job that no ring and no ledger can hold.
+        """
         header = identity_of(lease)
+        if len(header) > self.side.ledger.header_limit:
+            raise ValueError(
+                f"its id and queue name are too long by {len(header) - self.side.ledger.header_limit}"
+            )
         if not self.side.activations.try_push(RecordKind.ACTIVATION, lease.seq, header, lease.blob):
             return False
         lease.dispatched_ns = monotonic_ns()
