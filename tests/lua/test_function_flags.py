@@ -35,6 +35,8 @@ WRITING: dict[str, Arguments] = {
     "set_global_concurrency": {"concurrency": 5},
     "set_global_rate_limit": {"max": 5, "duration_ms": 1000},
     "move_to_delayed": {"rows": []},
+    "rate_limit_group": {"rows": []},
+    "rate_limit_group_external": {"group_key": "k", "duration_ms": 1000, "extend": "max"},
     "promote_job": {"id": "1"},
     "revoke": {"id": "1"},
     "clean": {"state": "failed", "grace_ms": 1000, "limit": 10},

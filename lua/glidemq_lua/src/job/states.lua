@@ -41,6 +41,7 @@ local LEGAL = {
   reschedule = { waiting = true, delayed = true, prioritized = true },
   retry_by_hand = { failed = true },
   move_to_delayed = { active = true },
+  rate_limit_group = { active = true },
 }
 
 function States.allows(transition, state)

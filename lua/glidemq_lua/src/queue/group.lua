@@ -202,6 +202,22 @@ function Group:wake_at(at)
   end
 end
 
+-- Nobody may start the group's jobs for a while, by somebody's wish. `extend` "max": an earlier wish that goes further
+-- stays; "replace": this one counts. Returns the time at which they go on.
+function Group:pause(duration_ms, extend)
+  local resume_at = self.settlement.now + duration_ms
+  if extend == "max" and self.resume_at > resume_at then
+    resume_at = self.resume_at
+  end
+  redis.call("ZADD", self.settlement.keys.ratelimited, resume_at, self.key)
+  self.settlement.limited = true
+  if self.limited_until == resume_at then
+    self.changes["x-py:wakeAt"] = 0
+  end
+  self.resume_at, self.limited_until = resume_at, nil
+  return resume_at
+end
+
 -- Nothing is parked that its limits keep waiting.
 function Group:forget_wake()
   if self.resume_at > 0 then

@@ -22,6 +22,24 @@ function Parking.park(settlement, group, id, seq, timestamp, slot)
   end
 end
 
+-- The job of this group that runs now is parked, in front of all that start after it or behind all that were added so
+-- far. `run` takes the place of its holder's token.
+function Parking.park_running(settlement, group, id, seq, position, run)
+  local keys = settlement.keys
+  local queue = keys.groupq .. group.key
+  local score = seq or 0
+  if position == "back" then
+    local last = redis.call("ZRANGE", queue, 0, 0, "REV", "WITHSCORES")
+    local issued = tonumber(redis.call("HGET", keys.ordering, group.key)) or 0
+    score = math.max(tonumber(last[2]) or 0, issued) + 1
+  end
+  redis.call("ZADD", queue, score, id)
+  group:free_slot()
+  redis.call(
+    "HSET", keys.job .. id, "state", "group-waiting", Lease.RUN, run, Group.SLOT, Group.GIVEN_UP
+  )
+end
+
 -- A parked job stands in front of all jobs of its group that come after `seq`.
 function Parking.is_before(settlement, group, seq)
   local head = redis.call("ZRANGE", settlement.keys.groupq .. group.key, 0, 0, "WITHSCORES")

@@ -10,6 +10,7 @@ Replies.LEASE_LOST = 4
 Replies.RETRYING = 5
 Replies.FAILED = 6
 Replies.REVOKED = 7
+Replies.NO_GROUP = 8
 
 -- Arrays end at the first nil, so an absent value inside one is `false`.
 function Replies.pack(...)
