@@ -42,6 +42,7 @@ class Lease:
         "processed_on",
         "pump",
         "seq",
+        "suspect",
         "timeout_ms",
         "token",
     )
@@ -57,6 +58,8 @@ class Lease:
         self.opts = activation.opts
         self.processed_on = activation.processed_on
         self.flags = activation.flags
+        # A job that was running as a process died runs alone, so that a second death names it.
+        self.suspect = activation.flags & SUSPECT != 0
         self.lock_ms = pump.settings.lock_ms
         self.timeout_ms = pump.settings.timeout_ms
         self.next_beat_ns = 0
@@ -86,11 +89,6 @@ class Lease:
     def attempts_made(self) -> int:
         """Failures before this activation, as stored when it was granted."""
         return int(unpack(self.blob)[ATTEMPTS_MADE_FIELD] or 0) if self.blob else self._attempts_made
-
-    @property
-    def suspect(self) -> bool:
-        """True when this job was running as a process died: it runs alone, so that a second death names it."""
-        return bool(self.flags & SUSPECT)
 
     @property
     def beat_interval_ns(self) -> int:

@@ -17,6 +17,8 @@ from glidemq.rings.records import RecordKind
 from glidemq.shared_memory.doorbell import Doorbell
 from glidemq.shared_memory.status_slot import Control, KillReason, ProcessState, StatusSlot
 
+_ACTIVATION = int(RecordKind.ACTIVATION)
+
 
 class Receipt(NamedTuple):
     """One record of an outbound ring that may not be forgotten before its effect is durable."""
@@ -154,7 +156,7 @@ class ActorChannel:
             raise ValueError(
                 f"its id and queue name are too long by {len(header) - self.side.ledger.header_limit}"
             )
-        if not self.side.activations.try_push(RecordKind.ACTIVATION, lease.seq, header, lease.blob):
+        if not self.side.activations.try_push(_ACTIVATION, lease.seq, header, lease.blob):
             return False
         lease.dispatched_ns = monotonic_ns()
         lease.holder = self

@@ -18,7 +18,7 @@ from glidemq import errors
 from glidemq.commands.command import pack, unpack
 from glidemq.commands.step import Activation
 from glidemq.pipeline.lease import Lease
-from glidemq.rings.records import CommandHeader, JobIdentity
+from glidemq.rings.records import CommandHeader, JobIdentity, pack_identity
 
 # The name only steers estimates and logs on this way.
 NAME_BYTES = 64
@@ -28,15 +28,15 @@ _SERVICE_TIME = struct.Struct("<Q")
 
 def identity_of(lease: Lease) -> bytes:
     """Header of an activation: whose lease it is, for the ledger and for a gateway that takes over."""
-    return JobIdentity(
+    return pack_identity(
         lease.processed_on,
         lease.flags,
-        lease.pump.queue.encode(),
+        lease.pump.queue_bytes,
         lease.id,
         lease.token,
         lease.entry_id,
         lease.name[:NAME_BYTES],
-    ).pack()
+    )
 
 
 def activation_of(identity: JobIdentity) -> Activation:
@@ -58,9 +58,15 @@ def outcome_header(service_ns: int, queue: bytes) -> bytes:
     return _SERVICE_TIME.pack(service_ns) + queue
 
 
-def read_outcome_header(header: bytes) -> tuple[int, str]:
-    """(service_ns, queue)"""
-    return _SERVICE_TIME.unpack_from(header)[0], header[_SERVICE_TIME.size :].decode()
+def service_ns_of(header: bytes) -> int:
+    """How long the job ran."""
+    service_ns: int = _SERVICE_TIME.unpack_from(header)[0]
+    return service_ns
+
+
+def queue_of(header: bytes) -> str:
+    """The queue in which the job lives."""
+    return header[_SERVICE_TIME.size :].decode()
 
 
 def command_header(function: str, queue_key: str, replayable: bool) -> bytes:

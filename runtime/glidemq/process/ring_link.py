@@ -17,7 +17,7 @@ from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.outcome import NO_OPTIONS, failed
 from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.process.actor_channel import ActorChannel, Receipt, wake_touched
-from glidemq.process.messages import read_outcome_header
+from glidemq.process.messages import queue_of, service_ns_of
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.rings.ledger import LedgerState
 from glidemq.rings.records import Record, RecordKind
@@ -25,6 +25,9 @@ from glidemq.rings.records import Record, RecordKind
 log = logging.getLogger("glidemq.gateway")
 
 RECORDS_PER_READ = 256
+# Looking a member up in its enum costs as much as reading a record.
+_COMPLETION = int(RecordKind.COMPLETION)
+_FAILURE = int(RecordKind.FAILURE)
 # A job may wait this many times `max_ring_wait` behind others that each run as long as expected.
 PATIENCE = 5
 
@@ -235,16 +238,18 @@ class RingLink:
         """Pass on one record of an outbound ring; True when it freed a slot."""
         receipt = channel.receipt(position)
         kind, seq = record.kind, record.seq
-        if kind == RecordKind.COMPLETION or kind == RecordKind.FAILURE:
+        if kind in (_COMPLETION, _FAILURE):
             channel.take(seq)
             lease = self._in_flight.take(seq)
-            service_ns, queue = read_outcome_header(record.header)
-            pump = lease.pump if lease is not None else self._pump_of(queue)
+            pump = lease.pump if lease is not None else self._pump_of(queue_of(record.header))
             if pump is None:
-                log.error("an outcome for queue %r, which this cell does not serve, was dropped", queue)
+                log.error(
+                    "an outcome for queue %r, which this cell does not serve, was dropped",
+                    queue_of(record.header),
+                )
                 channel.acknowledge(receipt)
-            elif kind == RecordKind.COMPLETION:
-                pump.complete(record.body, lease, receipt, service_ns)
+            elif kind == _COMPLETION:
+                pump.complete(record.body, lease, receipt, service_ns_of(record.header))
             else:
                 pump.fail(record.body, lease, receipt)
             return True
