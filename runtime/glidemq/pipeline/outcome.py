@@ -159,7 +159,7 @@ def reason_of(error: BaseException) -> str:
     """
     try:
         text = str(error)
-    except BaseException:  # the user's own __str__
+    except Exception:  # the user's own __str__
         text = ""
     text = text or type(error).__name__
     if text.isascii() and len(text) <= MAX_TEXT_BYTES:

@@ -40,9 +40,9 @@ class RingAbortFlag:
         self._seq = seq
 
     def reason(self) -> int:
-        """Why the job should stop; 0 while it should not."""
+        """Why the job should stop; 0 while it should not, though it was asked back too late for that."""
         reason: int = self._board.reason_for(self._seq)
-        return reason
+        return reason if reason != CancelReason.TAKE_BACK else 0
 
 
 class SyncActor:
@@ -110,7 +110,6 @@ class SyncActor:
             return
         started_ns = monotonic_ns()
         slot.job_started_ns = slot.beat_ns = started_ns
-        slot.current_seq = self._running_seq = seq
         slot.held = 1
         if not 0 < self._policy.mean_ns < WORTH_A_NOTE_NS:
             slot.set_note(
@@ -118,6 +117,9 @@ class SyncActor:
             )
         outcome: JobOutcome | None = None
         try:
+            # Ours first: the gateway sends its signal only once, and never before it sees the word.
+            self._running_seq = seq
+            slot.current_seq = seq
             outcome = execution.run(record.body, RingAbortFlag(side.cancels, seq), urgent=identity.flags != 0)
             self._running_seq = 0
         except (
@@ -126,9 +128,11 @@ class SyncActor:
             outcome = outcome or execution.overran(record.body)
         now_ns = monotonic_ns()
         service_ns = now_ns - started_ns
+        # Its time is measured no longer: room for the outcome may have to be waited for, as long as the server is away.
+        slot.current_seq = 0
         kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
         self._push(kind, seq, outcome_header(service_ns, identity.queue), outcome.row)
-        slot.current_seq = slot.held = 0
+        slot.held = 0
         side.finish(activation)
         self._done += 1
         slot.jobs_done = self._done
