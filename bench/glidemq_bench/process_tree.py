@@ -9,10 +9,11 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class TreeUsage:
-    """CPU seconds (user and system, all threads) and resident bytes, by pid."""
+    """CPU seconds (user and system, all threads) and resident bytes, by pid; CPU seconds of the whole machine."""
 
     cpu_s: dict[int, float]
     rss: dict[int, int]
+    machine_s: float
 
     @classmethod
     def of(cls, *roots: int) -> TreeUsage:
@@ -25,7 +26,8 @@ class TreeUsage:
             times = process.cpu_times()
             cpu_s[process.pid] = times.user + times.system
             rss[process.pid] = process.memory_info().rss
-        return cls(cpu_s, rss)
+        machine = psutil.cpu_times()
+        return cls(cpu_s, rss, sum(machine) - machine.idle - machine.iowait)
 
     def cpu_since(self, earlier: TreeUsage, *pids: int) -> float:
         """CPU seconds spent since an earlier look: by the whole tree, or by these processes of it only.
@@ -35,6 +37,10 @@ class TreeUsage:
         if self.cpu_s.keys() != earlier.cpu_s.keys():
             raise RuntimeError("processes came or went while their CPU time was measured")
         return sum(self.cpu_s[pid] - earlier.cpu_s[pid] for pid in pids or self.cpu_s)
+
+    def others_since(self, earlier: TreeUsage) -> float:
+        """CPU seconds that everything else on the machine has spent: what a figure must be distrusted for."""
+        return max(0.0, self.machine_s - earlier.machine_s - self.cpu_since(earlier))
 
 
 def gateway_of(supervisor: int, server_port: int) -> int:

@@ -4,8 +4,8 @@ python -m glidemq_bench.throughput [--rounds 3] [--jobs 40000] [--compare bullmq
 
 100-byte payloads, events and metrics on, results kept. The queue is filled first and drained then. Jobs/s is
 counted from outside, on the server, between the first and the last tenth of the jobs; CPU µs per job cover
-the same window. BullMQ: the npm package in one Node.js process, concurrency 50, on the same server in the
-same run.
+the same window; "others" is how many cores the rest of the machine kept busy in it. BullMQ: the npm package in
+one Node.js process, concurrency 50, on the same server in the same run.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Drain(NamedTuple):
     jobs_per_s: float
     workers_cpu_us: float
     server_cpu_us: float
+    others_cores: float
 
 
 def drain(bench: Workbench, start: Callable[[], subprocess.Popen[bytes]], key: str, jobs: int) -> Drain:
@@ -48,7 +49,8 @@ def drain(bench: Workbench, start: Callable[[], subprocess.Popen[bytes]], key: s
     bench.stop(worker)
     server_s = window.after.cpu_since(window.before, server)
     workers_s = window.after.cpu_since(window.before) - server_s
-    return Drain(window.jobs_per_s, workers_s / window.jobs * 1e6, server_s / window.jobs * 1e6)
+    others_cores = window.after.others_since(window.before) / window.seconds
+    return Drain(window.jobs_per_s, workers_s / window.jobs * 1e6, server_s / window.jobs * 1e6, others_cores)
 
 
 def drain_glidemq(bench: Workbench, jobs: int, app: str) -> Drain:
@@ -90,7 +92,7 @@ def main() -> None:
     rates = {name: median([drained.jobs_per_s for drained in drains]) for name, drains in samples.items()}
     print_table(
         f"No-op jobs, {PAYLOAD_BYTES} bytes, {PROCS} actor processes, medians of {options.rounds} rounds",
-        ["", "jobs/s", "lowest", "highest", "workers µs/job", "server µs/job", "ratio"],
+        ["", "jobs/s", "lowest", "highest", "workers µs/job", "server µs/job", "ratio", "others"],
         [
             [
                 name,
@@ -100,6 +102,7 @@ def main() -> None:
                 f"{median([drained.workers_cpu_us for drained in drains]):.0f}",
                 f"{median([drained.server_cpu_us for drained in drains]):.0f}",
                 f"{rates['glidemq'] / rates[name]:.2f}",
+                f"{median([drained.others_cores for drained in drains]):.2f}",
             ]
             for name, drains in samples.items()
         ],
