@@ -9,6 +9,7 @@ import itertools
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -53,6 +54,44 @@ def call_exit(_job: Any, status: Any) -> None:
 
 def raise_base(_job: Any) -> None:
     raise Catastrophe("not even an Exception")
+
+
+def interrupt(_job: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def cancel(_job: Any) -> None:
+    """What a processor sees that awaits something which was cancelled."""
+    raise asyncio.CancelledError
+
+
+def stop_iteration(_job: Any) -> None:
+    next(iter(()))
+
+
+def run_a_loop(_job: Any) -> None:
+    """Legal where no loop runs, refused by Python itself where one does."""
+    asyncio.run(asyncio.sleep(0))
+    raise RuntimeError("no loop was running")
+
+
+class SpeechlessError(Exception):
+    """Cannot even say what is wrong."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def fail_without_words(_job: Any) -> None:
+    raise SpeechlessError
+
+
+def fail_beyond_unicode(_job: Any) -> None:
+    raise RuntimeError("\ud800 is no text")
+
+
+def spawn(_job: Any, seconds: int) -> None:
+    subprocess.Popen(["sleep", str(seconds)])
 
 
 def fail(_job: Any, message: str) -> None:
@@ -178,7 +217,8 @@ async def ignore_cancellation(job: Job, gate: str) -> None:
 _COMMON: dict[str, Callable[..., Any]] = {
     deed.__name__: deed
     for deed in (
-        die, die_once, read_nowhere, end_process, call_exit, raise_base, fail, fail_once, recurse, spin,
+        die, die_once, read_nowhere, end_process, call_exit, raise_base, interrupt, cancel,
+        stop_iteration, run_a_loop, fail_without_words, fail_beyond_unicode, spawn, fail, fail_once, recurse, spin,
         match_for_ever, hash_for_ever, hash_for_ever_once, sum_for_ever,
     )
 }  # fmt: skip

@@ -140,6 +140,14 @@ class Runtime:
         """Every living process of the runtime, the supervisor included; the embedded server is not one of them."""
         return processes_with(MARK_VARIABLE, str(self.directory))
 
+    def commands(self) -> set[str]:
+        """The names of its processes, as `ps` shows them."""
+        names: set[str] = set()
+        for pid in self.tree():
+            with contextlib.suppress(OSError):
+                names.add(Path(f"/proc/{pid}/comm").read_text().strip())
+        return names
+
     # -- its log -----------------------------------------------------------------------------------------
 
     def log(self) -> str:

@@ -225,14 +225,17 @@ class AsyncExecution(_Execution):
     async def _run_within(
         self, run: _Activated, job: Job[Any, Any], flag: SettableFlag, timeout_ms: int
     ) -> JobOutcome:
-        task = asyncio.ensure_future(self._function(job))
+        task = asyncio.ensure_future(self._contained(job))
         try:
             done, _ = await asyncio.wait({task}, timeout=timeout_ms / 1000)
         except asyncio.CancelledError:
             task.cancel()
             raise
         if done:
-            return self._succeeded(run, task.result())
+            value, error = task.result()
+            if error is not None:
+                raise error
+            return self._succeeded(run, value)
         flag.set(CancelReason.TIMEOUT)
         task.cancel()
         done, _ = await asyncio.wait({task}, timeout=self._kill_grace_s)
@@ -242,6 +245,11 @@ class AsyncExecution(_Execution):
                 job.id,
                 self._queue,
             )
-        elif not task.cancelled():
-            task.exception()  # looked at, so that the loop does not complain about it
         return self._overran(run)
+
+    async def _contained(self, job: Job[Any, Any]) -> tuple[Any, BaseException | None]:
+        """The result or the error. A SystemExit that left the processor's own task would end the loop with all jobs."""
+        try:
+            return await self._function(job), None
+        except BaseException as error:
+            return None, error
