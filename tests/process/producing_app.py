@@ -24,3 +24,18 @@ def produce(job: SyncJob[Any, Any]) -> list[str]:
 @app.processor("async-producer", concurrency=4)
 async def produce_async(job: Job[Any, Any]) -> list[str]:
     return await add_to(job.data["queue"], job.data["count"])
+
+
+async def read_back(queue_name: str) -> list[int]:
+    async with Queue[Any, Any](queue_name) as queue:
+        return [len(job.data) for job in await queue.get_jobs("waiting")]
+
+
+@app.processor("sync-reader", timeout=10)
+def read(job: SyncJob[Any, Any]) -> list[int]:
+    return asyncio.run(read_back(job.data["queue"]))
+
+
+@app.processor("async-reader", timeout=10)
+async def read_async(job: Job[Any, Any]) -> list[int]:
+    return await read_back(job.data["queue"])

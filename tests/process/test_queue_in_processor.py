@@ -47,3 +47,21 @@ async def test_a_processor_adds_jobs_over_the_ring(
     assert names == ["glidemq-gateway", "glidemq-reader"]
     for pid in runtime.actors().values():
         assert "libglide" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+@pytest.mark.parametrize("reader", ["sync-reader", "async-reader"])
+async def test_a_processor_reads_more_than_a_ring_holds(
+    runtime: Runtime, own_server: ValkeyServer, reader: str
+) -> None:
+    async with (
+        Queue[Any, Any](reader, connection=own_server.url) as source,
+        Queue[Any, Any]("large", connection=own_server.url) as large,
+    ):
+        lengths = [900_000 + number for number in range(6)]
+        await large.add_bulk([("a", "x" * length) for length in lengths])
+        await runtime.ready()
+        job = await source.add("go", {"queue": "large"})
+        assert job is not None
+        await eventually(job.is_completed, what="the reading job's completion", within_s=15)
+        await job.refresh()
+        assert sorted(job.return_value) == lengths

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from glidemq.connection.connection import Connection
-from glidemq.errors import GlideMQError, UnknownOutcomeError
+from glidemq.errors import GlideMQError, ServerError, UnknownOutcomeError
 from glidemq.process.actor_channel import ActorChannel, Receipt
 from glidemq.process.messages import NO_ERROR, error_header
 from glidemq.rings.records import CommandHeader, Record, RecordKind
 
+log = logging.getLogger("glidemq.gateway")
+
 FULL_RING_RETRY_S = 0.002
+# A reply has no limit, a record has: a list of jobs with their data comes in several.
+PART_BYTES = 1 << 20
 
 
 class CommandServer:
@@ -35,9 +40,9 @@ class CommandServer:
     async def _answer(
         self, channel: ActorChannel, record: Record, receipt: Receipt, read_before: bool
     ) -> None:
-        header = CommandHeader.unpack(record.header)
         reply, error = b"", NO_ERROR
         try:
+            header = CommandHeader.unpack(record.header)
             if read_before and not header.replayable:
                 raise UnknownOutcomeError(
                     "the gateway was replaced while this call was in progress: it was executed 0 or 1 times"
@@ -47,9 +52,22 @@ class CommandServer:
             )
         except GlideMQError as failure:
             error = error_header(failure)
-        while receipt.epoch == channel.epoch:
-            if channel.side.replies.try_push(RecordKind.REPLY, record.seq, error, reply):
-                channel.bell.ring()
-                break
-            await asyncio.sleep(FULL_RING_RETRY_S)
+        except Exception as defect:  # whatever it is, somebody waits for an answer
+            log.exception("a command of actor %d failed", channel.index)
+            error = error_header(ServerError(f"the gateway could not execute the command: {defect}"))
+        parts = [reply[start : start + PART_BYTES] for start in range(0, len(reply), PART_BYTES)] or [b""]
+        for part in parts[:-1]:
+            await self._push(channel, receipt, RecordKind.REPLY_PART, record.seq, NO_ERROR, part)
+        await self._push(channel, receipt, RecordKind.REPLY, record.seq, error, parts[-1])
         channel.acknowledge(receipt)
+
+    @staticmethod
+    async def _push(
+        channel: ActorChannel, receipt: Receipt, kind: RecordKind, seq: int, header: bytes, body: bytes
+    ) -> None:
+        """Put a record into the reply ring as soon as there is room, unless the process that waits for it is dead."""
+        while receipt.epoch == channel.epoch:
+            if channel.side.replies.try_push(kind, seq, header, body):
+                channel.bell.ring()
+                return
+            await asyncio.sleep(FULL_RING_RETRY_S)

@@ -1,7 +1,7 @@
 """What the records in the rings carry, on top of the kinds and headers that `glidemq.rings.records` defines.
 
     activation ring  gateway -> actor   ACTIVATION: seq of the lease, its identity, the packed job
-    reply ring       gateway -> actor   REPLY: seq of the command, nothing or an error, the reply
+    reply ring       gateway -> actor   REPLY_PART, REPLY: seq of the command, nothing or an error, the reply
                                         ABORT: seq of the lease whose abort signal was set
     outbound ring    actor -> gateway   MANIFEST; COMPLETION, FAILURE: seq of the lease, service time and queue, the
                                         packed row for the server; SKIPPED: seq of the lease; COMMAND: its own seq
@@ -75,11 +75,13 @@ def command_header(function: str, queue_key: str, replayable: bool) -> bytes:
 
 
 NO_ERROR = b""
+# Four bytes each at most, within a header.
+ERROR_CHARACTERS = 1000
 
 
 def error_header(error: errors.GlideMQError) -> bytes:
     """An error as it crosses to the process whose processor made the call."""
-    return pack((type(error).__name__, str(error)))
+    return pack((type(error).__name__, str(error)[:ERROR_CHARACTERS]))
 
 
 def read_error_header(header: bytes) -> errors.GlideMQError:

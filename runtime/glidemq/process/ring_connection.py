@@ -28,6 +28,7 @@ class RingConnection:
         self._context = context
         self._wake_gateway = wake_gateway
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._parts: dict[int, list[bytes]] = {}  # of replies that come in several
         self._closed = False
 
     async def execute(self, command: Command[R]) -> R:
@@ -54,6 +55,7 @@ class RingConnection:
             return await future
         finally:
             self._waiting.pop(seq, None)
+            self._parts.pop(seq, None)
 
     def receive(self, record: Record) -> None:
         """A reply has arrived; one whose caller was cancelled is dropped."""
@@ -62,8 +64,10 @@ class RingConnection:
             return
         if record.header:
             future.set_exception(read_error_header(record.header))
+        elif record.kind == RecordKind.REPLY_PART:
+            self._parts.setdefault(record.seq, []).append(record.body)
         else:
-            future.set_result(record.body)
+            future.set_result(b"".join((*self._parts.pop(record.seq, ()), record.body)))
 
     async def close(self) -> None:
         """Refuse further calls; those in flight keep waiting for their replies."""

@@ -192,6 +192,7 @@ class SyncActor:
         self._context.gateway_bell.ring()
         replies = self._side.replies
         bell = self._context.bell
+        parts: list[bytes] = []
         while True:
             record = replies.try_pop()
             if record is None:
@@ -202,11 +203,13 @@ class SyncActor:
                     bell.cancel_sleep()
                 self._stop_if_overrun()
                 continue
-            if record.kind != RecordKind.REPLY or record.seq != seq:
+            if record.seq != seq or record.kind == RecordKind.ABORT:
                 continue  # the answer to a call that a soft timeout ended, or news the cancel board has too
             if record.header:
                 raise read_error_header(record.header)
-            return record.body
+            parts.append(record.body)
+            if record.kind == RecordKind.REPLY:
+                return b"".join(parts)
 
     # -- timeouts -------------------------------------------------------------------------------------------
 

@@ -13,8 +13,9 @@ class RecordKind(IntEnum):
     FILLER = 0
     # gateway → actor
     ACTIVATION = 1  # header JobIdentity, body the job
-    REPLY = 2  # seq of the command, body its reply
+    REPLY = 2  # seq of the command, body its reply, or the end of it
     ABORT = 3  # seq of the activation whose cancel word was set: wakes an event loop, which polls no words
+    REPLY_PART = 4  # seq of the command, body a part of its reply; more follow, and a REPLY at the end
     # actor → gateway
     COMPLETION = 16  # header and seq of the activation, body the return value
     FAILURE = 17  # header and seq of the activation, body reason and back-off
