@@ -55,10 +55,16 @@ class QueueOnServer:
         """Stream jobs in somebody's hands, `py-returned` included."""
         return int(self.client.xpending(self.keys.stream, "workers")["pending"])
 
+    def consumers(self) -> dict[str, int]:
+        """Who reads the stream, and how many entries each holds."""
+        if not self.client.exists(self.keys.stream):
+            return {}
+        rows = self.client.xinfo_consumers(self.keys.stream, "workers")
+        return {row["name"].decode(): int(row["pending"]) for row in rows}
+
     def returned(self) -> int:
         """Stream jobs that wait in front of all others because somebody gave them back."""
-        consumers = self.client.xinfo_consumers(self.keys.stream, "workers")
-        return sum(int(consumer["pending"]) for consumer in consumers if consumer["name"] == b"py-returned")
+        return self.consumers().get("py-returned", 0)
 
     def unfinished(self) -> dict[str, int]:
         """Where jobs still are, by key; empty when the queue is settled."""
