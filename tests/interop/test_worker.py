@@ -66,7 +66,8 @@ async def test_a_recorded_job_ends_as_on_node(
 def make_due(raw: valkey.Valkey, queue: str) -> None:
     """Delays were recorded against Node's clock: let every delayed job fall due soon, its priority class kept."""
     shift = 2**42
-    soon = int(time.time() * 1000) + 1500  # later than the worker's start, so that the order is the recorded one
+    # Later than the worker's start, so that the order is the recorded one.
+    soon = int(time.time() * 1000) + 1500
     key = f"glide:{{{queue}}}:scheduled"
     for member, score in raw.zrange(key, 0, -1, withscores=True):
         if score % shift:
