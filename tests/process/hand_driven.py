@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -140,7 +143,8 @@ class HandDrivenCell:
     def __init__(
         self, url: str, queues: Sequence[Mapping[str, Any]], *, slots: int = 2, **settings: Any
     ) -> None:
-        self.config = RuntimeConfig(url=url, **settings)
+        self._settings = {"url": url, **settings}
+        self.config = RuntimeConfig(**self._settings)
         self.queues = queues
         self.board = StatusBoard.create(slots)
         self._segments = [ActorSegment.create() for _ in range(slots)]
@@ -156,6 +160,7 @@ class HandDrivenCell:
         self.consumer = f"by-hand-{self._bells[0]}-{os.getpid()}"
         self._actors: list[HandDrivenActor] = []
         self._tasks: list[asyncio.Task[int]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     # -- processes ---------------------------------------------------------------------------------------
 
@@ -167,20 +172,32 @@ class HandDrivenCell:
 
     def gateway(self) -> Gateway:
         """The next gateway of the cell, not running yet."""
+        return Gateway(
+            GatewaySpec(config=self.config, memory=self.memory, **self._next_gateway(os.getppid()))
+        )
+
+    def _next_gateway(self, supervisor_pid: int) -> dict[str, Any]:
         page = self.board.gateway
         page.begin(page.generation + 1, ProcessRole.GATEWAY, monotonic_ns())
-        manifest = {"app": "by:hand", "prefix": None, "queues": list(self.queues)}
-        return Gateway(
-            GatewaySpec(
-                config=self.config,
-                cell=0,
-                consumer=self.consumer,
-                generation=page.generation,
-                memory=self.memory,
-                supervisor_pid=os.getppid(),
-                manifest=manifest,
-            )
+        return {
+            "cell": 0,
+            "consumer": self.consumer,
+            "generation": page.generation,
+            "supervisor_pid": supervisor_pid,
+            "manifest": {"app": "by:hand", "prefix": None, "queues": list(self.queues)},
+        }
+
+    async def spawned_gateway(self) -> subprocess.Popen[bytes]:
+        """A gateway that is ready, in a process of its own."""
+        given = self._next_gateway(os.getpid()) | {"config": self._settings, "memory": asdict(self.memory)}
+        segments = [fd for fds in self.memory.actor_segments for fd in fds]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.process.gateway_process", json.dumps(given)],
+            pass_fds=[self.memory.board, *self._bells, *segments],
         )
+        self._processes.append(process)
+        await self.until(lambda: self.board.gateway.state is ProcessState.READY, "READY")
+        return process
 
     def run(self, gateway: Gateway) -> asyncio.Task[int]:
         task = asyncio.get_running_loop().create_task(gateway.run())
@@ -210,6 +227,9 @@ class HandDrivenCell:
             await asyncio.sleep(0.002)
 
     async def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
         for actor in self._actors:
             actor.close()
         running = [task for task in self._tasks if not task.done()]

@@ -158,9 +158,11 @@ class Cell:
         return self._pumps.get(queue)
 
     def serve(self, settings: QueueSettings) -> QueuePump:
-        """Begin to serve a queue; serving it twice changes nothing."""
+        """Begin to serve a queue, or go by new settings: another version of the app may bring them."""
         pump = self._pumps.get(settings.queue)
-        if pump is None:
+        if pump is not None:
+            pump.settings = settings
+        else:
             pump = self._pumps[settings.queue] = QueuePump(settings, self._context)
             if self._started:
                 # Its consumer group must exist before anything reads it.

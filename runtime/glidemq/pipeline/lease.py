@@ -83,7 +83,9 @@ class Lease:
         """Fill in what the rings do not carry, for a lease that a new gateway took over."""
         self.opts = opts
         self._attempts_made = attempts_made
+        self.timeout_ms = self.pump.settings.timeout_ms
         self._read_options(opts)
+        self.next_beat_ns = 0  # its own lock may be shorter than the one that was assumed
 
     @property
     def attempts_made(self) -> int:

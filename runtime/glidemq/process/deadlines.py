@@ -32,18 +32,16 @@ class Deadlines:
         """Look at every running job once; cheap when none has a timeout."""
         now_ns = monotonic_ns()
         for channel in self._channels:
+            if channel.is_sync:
+                running = channel.leases.get(channel.slot.current_seq)
+                if running is not None and running.timeout_ms:
+                    self._check(channel, running, channel.slot.job_started_ns, now_ns)
+                continue
             for lease in channel.leases.values():
                 if lease.timeout_ms:
-                    self._check(channel, lease, now_ns)
-                if channel.is_sync:
-                    break  # only the first of a sync actor's jobs can be running
+                    self._check(channel, lease, lease.dispatched_ns, now_ns)
 
-    def _check(self, channel: ActorChannel, lease: Lease, now_ns: int) -> None:
-        started_ns = lease.dispatched_ns
-        if channel.is_sync:
-            if channel.slot.current_seq != lease.seq:
-                return
-            started_ns = channel.slot.job_started_ns
+    def _check(self, channel: ActorChannel, lease: Lease, started_ns: int, now_ns: int) -> None:
         overrun_ns = now_ns - started_ns - lease.timeout_ms * 1_000_000
         if overrun_ns < 0 or not self._has_started(channel, lease):
             return

@@ -268,16 +268,20 @@ class Gateway:
         self._parent_watch.close()
         if self._orphaned:
             await self._until_actors_are_gone()
+        if self._stop.is_set():  # else the actors work on, and the next gateway takes their jobs over
+            self._give_everything_back()
+        with contextlib.suppress(GlideMQError):
+            await self._cell.stop(deliver_for_s=LAST_WORDS_S)
+        for channel in self._channels:
+            channel.close()
+
+    def _give_everything_back(self) -> None:
         self._link.collect()
         self._look_at_actors()
         self._link.give_back_waiting()
         for lease in self._in_flight:
             if self._in_flight.take(lease.seq) is not None:
                 lease.pump.give_back(lease)
-        with contextlib.suppress(GlideMQError):
-            await self._cell.stop(deliver_for_s=LAST_WORDS_S)
-        for channel in self._channels:
-            channel.close()
 
     async def _until_actors_are_gone(self) -> None:
         """Actors die with the supervisor, by the kernel's hand; what they finished before counts.

@@ -38,6 +38,9 @@ def adopt_leases(
             lease = Lease(seq, pump, activation_of(identity))
             lease.holder = channel
             lease.dispatched_ns = monotonic_ns()
+            lease.timeout_ms = (
+                0  # its own may be longer than the processor's: nobody is stopped before it is known
+            )
             in_flight.add(lease)
             channel.adopt(lease)
             adopted.append(lease)
@@ -50,7 +53,7 @@ async def restore_options(leases: Iterable[Lease], connection: Connection) -> No
     """Fetch what the rings do not carry: lock, timeout and retry options of the jobs taken over."""
     for lease in leases:
         fields = await connection.execute(
-            GetJobCommand(lease.pump.keys.meta, job_id=lease.id.decode(), exclude_data=True)
+            GetJobCommand(lease.pump.keys.meta, job_id=lease.id.decode(errors="replace"), exclude_data=True)
         )
         if fields is not None:
             attempts_made = fields.get("attemptsMade", b"0")
