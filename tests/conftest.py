@@ -20,7 +20,7 @@ REAL_TIME = ("faults", "lifecycle", "promises", "examples")
 
 
 # Those that judge how fast something recovers get the cores to themselves.
-EXCLUSIVE = ("faults",)
+EXCLUSIVE = ("faults", "examples")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects

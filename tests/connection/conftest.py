@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,14 @@ from tests.testkit.server import ValkeyServer
 
 Connect = Callable[..., CommandConnection]
 Read = Callable[..., ReaderConnection]
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ValkeyServer]:
+    """A server for this folder: its tests load function libraries of their own, under the real one's name."""
+    running = ValkeyServer().start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture
