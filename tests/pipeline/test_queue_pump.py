@@ -14,7 +14,7 @@ from glidemq.commands.command import Command, unpack
 from glidemq.commands.fail import FailureRow
 from glidemq.commands.step import CompletionRow
 from glidemq.config import ConnectionOptions
-from glidemq.connection import CommandConnection
+from glidemq.connection import CommandConnection, ReaderConnection
 from glidemq.errors import GlideMQError, LibraryVersionError, ServerError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
@@ -101,6 +101,7 @@ class Bench:
     connection: RefusingConnection
     observer: Observer
     outages: list[None]
+    url: str
 
     async def activated(self, slots: int) -> list[str]:
         """Ask for jobs until that many are in hand."""
@@ -108,6 +109,20 @@ class Bench:
         self.pump.poll()
         await eventually(lambda: len(self.link.leases) == slots, f"{slots} jobs in hand")
         return sorted(self.link.leases)
+
+    async def looked(self) -> None:
+        """The queue has its consumer group, and is known to be empty."""
+        self.pump.poll()
+        await eventually(lambda: not self.pump.hungry, "the first look")
+
+    async def read(self) -> tuple[bytes, bytes]:
+        """Claim one entry as the blocking read does; its id, and its job's."""
+        reader = ReaderConnection(ConnectionOptions.from_url(self.url))
+        try:
+            (entry,) = await reader.read_group("bench", [self.pump.keys.stream], block_ms=1000)
+        finally:
+            await reader.close()
+        return entry.entry_id, entry.fields[b"jobId"]
 
 
 @pytest.fixture
@@ -133,7 +148,7 @@ async def bench(server: ValkeyServer, queue_name: str) -> AsyncIterator[Bench]:
             drained=lambda _: None,
         )
         pump = QueuePump(QueueSettings(queue_name), context)
-        yield Bench(queue, pump, link, connection, observer, outages)
+        yield Bench(queue, pump, link, connection, observer, outages, server.url)
         await pump.abandon()
 
 
@@ -207,3 +222,42 @@ async def test_an_abandoned_pump_makes_no_more_calls(bench: Bench) -> None:
         await asyncio.sleep(0)
     assert len(bench.connection.refused) == refused
     assert not bench.pump._tasks
+
+
+async def test_what_the_reader_claims_as_the_intake_closes_goes_back_at_once(bench: Bench) -> None:
+    await bench.looked()
+    job = await bench.queue.add("a", None)
+    assert job is not None
+    bench.pump.close_intake()
+    bench.pump.claim(*await bench.read())
+    assert not bench.pump.settled
+    await eventually(lambda: bench.pump.settled, "the claim is returned")
+    assert not bench.link.leases
+    bench.pump.open_intake()
+    assert await bench.activated(1) == [job.id]
+
+
+async def test_a_doubt_that_arises_while_orphans_are_looked_for_is_kept(bench: Bench) -> None:
+    """A read fails at that moment, after the server has claimed an entry for it."""
+    await bench.looked()
+    bench.link.slots = 0
+    job = await bench.queue.add("a", None)
+    assert job is not None
+    execute = bench.connection.execute
+
+    async def claim_afterwards(command: Command[Any]) -> Any:
+        result = await execute(command)
+        if command.function == "gmq_recover_orphans" and "claimed" not in told:
+            told.append("claimed")
+            await bench.read()
+            bench.pump.recheck_orphans()
+        return result
+
+    told: list[str] = []
+    bench.connection.execute = claim_afterwards  # type: ignore[method-assign]
+    bench.pump.recheck_orphans()
+    bench.link.slots = 1
+    bench.pump.poll()
+    await eventually(lambda: told, "the lost claim")
+    bench.pump.poll()
+    await eventually(lambda: bench.link.leases, "the entry is found", within_s=5)

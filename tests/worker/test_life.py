@@ -148,6 +148,21 @@ async def test_a_paused_worker_fetches_nothing_until_it_resumes(
     await eventually(job.is_completed, what="completion after the resume")
 
 
+async def test_a_paused_worker_keeps_no_job_from_others(queue: Queue[Any, Any], start_worker: Start) -> None:
+    """Its blocking read may still be in progress, and claim the next job that comes."""
+    paused = await start_worker(nothing, block=10)
+    await eventually(lambda: paused._cell.reader._blocking, "the blocking read")
+    started: list[str] = []
+
+    async def process(job: Job[Any, Any]) -> None:
+        started.append(job.id)
+
+    await paused.pause()
+    jobs = await queue.add_bulk([("a", None)] * 3)
+    await start_worker(process)
+    await eventually(lambda: len(started) == len(jobs), "the other worker gets them all", within_s=5)
+
+
 async def test_a_paused_queue_starts_nothing_on_any_worker(
     queue: Queue[Any, Any], start_worker: Start
 ) -> None:

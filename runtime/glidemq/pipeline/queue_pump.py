@@ -142,8 +142,8 @@ class QueuePump:
 
     @property
     def settled(self) -> bool:
-        """True when no call is in flight and the outbox is empty."""
-        return self.outbox.empty and not self._tasks
+        """True when no call is in flight, the outbox is empty, and nothing that was claimed is in our hands."""
+        return self.outbox.empty and not self._claimed and not self._tasks
 
     def flush(self) -> None:
         """Report what is finished in this turn of the loop, however little it is."""
@@ -173,8 +173,9 @@ class QueuePump:
         outbox = self.outbox
         self._reporter.start()
         flush = self._flush or len(outbox.completions) >= COMPLETIONS_WORTH_A_CALL
-        if self._stepping is None and self._intake_open and (self._ready or self._claimed):
-            slots, ahead = self._link.wants(self)
+        if self._stepping is None and (self._claimed or (self._intake_open and self._ready)):
+            # Entries that the reader claimed as the intake was being closed go back by a step that starts nothing.
+            slots, ahead = self._link.wants(self) if self._intake_open else (0, 0)
             if slots > 0 or self._claimed or ahead >= (1 if flush else AHEAD_WORTH_A_CALL):
                 self._flush = False
                 self._stepping = self._loop.create_task(self._step(slots, ahead))
@@ -188,6 +189,7 @@ class QueuePump:
 
     async def _step(self, slots: int, ahead: int) -> None:
         self._link.reserve(self, slots + ahead)
+        self.last_step_ns = monotonic_ns()
         batch: list[Outcome] = []
         try:
             await self._context.restore_leases()
@@ -226,7 +228,6 @@ class QueuePump:
         claimed: list[tuple[bytes, bytes]],
         rung: list[bytes],
     ) -> StepResult:
-        self.last_step_ns = monotonic_ns()
         settings = self.settings
         return await self._context.connection.execute(
             StepCommand(
@@ -258,9 +259,9 @@ class QueuePump:
     async def _release_orphans(self) -> None:
         # Entries that the reader delivered are still waiting on the server: they come back with the orphans.
         self._claimed.clear()
+        self._delivery.unsure = False  # before the call: doubts that arise meanwhile are not dispelled by it
         if await release_orphans(self.settings, self._context, self._known()):
             self._ready = True
-        self._delivery.unsure = False
 
     def _known(self) -> list[tuple[bytes, bytes]]:
         """(id, token) of every activation that this cell knows of, wherever it is."""

@@ -270,6 +270,7 @@ class Worker(Generic[In, Out]):
         if self._cell is None:
             return
         self._pump.close_intake()
+        self._cell.reader.reconsider()
         self._link.give_back_waiting()
         while not force and (self._in_flight or not self._pump.settled):
             self._pump.flush()
