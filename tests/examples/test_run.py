@@ -30,6 +30,12 @@ KEYS = QueueKeys("glide", QUEUE)
 SOME = 40
 
 
+def _log_in(terminal: int) -> None:
+    """As a login shell would: ctrl-C works, even where the test runner itself was started in the background."""
+    os.login_tty(terminal)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """One run of the example on a terminal of its own.
 
@@ -43,7 +49,7 @@ class Terminal:
             command(*arguments),
             cwd=directory,
             env=clean_environment(directory, **environment, TERM="xterm", COLUMNS="100"),
-            preexec_fn=lambda: os.login_tty(terminal),
+            preexec_fn=lambda: _log_in(terminal),
             close_fds=False,
         )
         os.close(terminal)
