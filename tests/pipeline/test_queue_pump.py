@@ -53,7 +53,12 @@ class HandLink:
 
     def collect(self) -> None: ...
 
-    def reserve(self, pump: QueuePump, jobs: int) -> None: ...
+    def reserve(self, pump: QueuePump, slots: int, ahead: int) -> None: ...
+
+    def unreserve(self, pump: QueuePump) -> None: ...
+
+    def share_slots(self, one: QueuePump, other: QueuePump) -> bool:
+        return False
 
     def dispatch(self, _: QueuePump, leases: Any) -> None:
         self.leases |= {lease.id.decode(): lease for lease in leases}
@@ -146,6 +151,7 @@ async def bench(server: ValkeyServer, queue_name: str) -> AsyncIterator[Bench]:
             restore_leases=nothing,
             connection_lost=lambda: outages.append(None),
             drained=lambda _: None,
+            may_ask=lambda _: True,
         )
         pump = QueuePump(QueueSettings(queue_name), context)
         yield Bench(queue, pump, link, connection, observer, outages, server.url)

@@ -109,6 +109,14 @@ class HandDrivenActor:
         assert self.start(job_id) == 0
         self.complete(job_id, **more)
 
+    def run_or_skip(self, job_id: str) -> bool:
+        """As an actor does: complete the job, or yield if it was taken back meanwhile, which is False."""
+        if self.start(job_id):
+            self.skip(job_id)
+            return False
+        self.complete(job_id)
+        return True
+
     def die(self, wait_status: int = signal.SIGKILL) -> None:
         """Be killed and reaped, as the supervisor would record it."""
         self.process.kill()

@@ -54,15 +54,15 @@ async def test_an_actor_that_damages_its_ring_is_replaced_and_charged(
     ran: list[str] = []
     while elsewhere.id not in ran:
         for job_id in await tame.takes(1):
-            tame.run(job_id)
-            ran.append(job_id)
+            if tame.run_or_skip(job_id):
+                ran.append(job_id)
 
     wild.die()
     await cell.until(lambda: wild.page.harvested_generation == wild.generation, "the harvest")
     while len({*ran}) < 5:
         for job_id in await tame.takes(1):
-            tame.run(job_id)
-            ran.append(job_id)
+            if tame.run_or_skip(job_id):
+                ran.append(job_id)
     assert reported not in ran
     assert sorted(ran) == sorted({*jobs, elsewhere.id} - {reported})
     client: Any = raw

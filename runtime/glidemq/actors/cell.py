@@ -137,6 +137,7 @@ class Cell:
             restore_leases=self._restore_leases,
             connection_lost=self._connection_lost,
             drained=self._queue_drained,
+            may_ask=self._may_ask,
         )
         self._reader_actor = _ReaderActor(self.reader)
         self._fetching: tuple[Actor, ...] = (
@@ -147,7 +148,6 @@ class Cell:
         )
         self._keeping: tuple[Actor, ...] = (self.heartbeat, self._registration)
         self._started = False
-        self._turn = 0
 
     def pumps(self) -> Iterable[QueuePump]:
         """The pumps of all queues served."""
@@ -194,17 +194,24 @@ class Cell:
             pump.flush_overdue(longest_ns)
 
     def slots_freed(self) -> None:
-        """Slots that queues share have become free: whoever waits for one may ask now, in turn."""
-        for pump in self._in_turn():
+        """Slots that queues share have become free: whoever waits for one may ask now."""
+        for pump in self._pumps.values():
             if pump.hungry:
                 pump.kick()
         self.reader.reconsider()
 
-    def _in_turn(self) -> list[QueuePump]:
-        """The pumps, each time beginning with the next one, so that no queue always asks first."""
-        pumps = list(self._pumps.values())
-        self._turn = (self._turn + 1) % max(len(pumps), 1)
-        return pumps[self._turn :] + pumps[: self._turn]
+    def _may_ask(self, pump: QueuePump) -> bool:
+        """Queues that share slots ask in turn: a busy one must not take every slot as it becomes free."""
+        for other in self._pumps.values():
+            if (
+                other.hungry
+                and other.last_step_ns < pump.last_step_ns
+                and self.link.share_slots(pump, other)
+                and self.link.wants(other)[0] > 0
+            ):
+                other.kick()
+                return False
+        return True
 
     def close_intake(self) -> None:
         """Activate nothing more, from now on; what the server still grants goes back."""

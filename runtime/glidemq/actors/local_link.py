@@ -43,7 +43,7 @@ class LocalLink:
         self._running: dict[int, asyncio.Task[JobOutcome]] = {}
         self._active: dict[str, int] = {}
         self._waiting: dict[str, deque[Lease]] = {}
-        self._reserved: dict[QueuePump, int] = {}
+        self._reserved: dict[str, int] = {}
         self._overdue_timer: asyncio.TimerHandle | None = None
         self.on_freed: Callable[[], None] = lambda: None
 
@@ -64,7 +64,7 @@ class LocalLink:
         """Free slots, and how many jobs may wait behind the running ones."""
         queue = pump.queue
         concurrency = self._executions[queue].concurrency
-        held = self._active[queue] + len(self._waiting[queue]) + self._reserved.get(pump, 0)
+        held = self._active[queue] + len(self._waiting[queue]) + self._reserved.get(queue, 0)
         ahead = pump.service_times.ahead(concurrency, self._max_wait_ns)
         slots = max(concurrency - held, 0)
         return slots, max(concurrency + ahead - held - slots, 0)
@@ -72,9 +72,17 @@ class LocalLink:
     def collect(self) -> None:
         """Nothing lies anywhere: outcomes go to the pump as they come."""
 
-    def reserve(self, pump: QueuePump, jobs: int) -> None:
-        """Count jobs asked for but not granted yet."""
-        self._reserved[pump] = self._reserved.get(pump, 0) + jobs
+    def reserve(self, pump: QueuePump, slots: int, ahead: int) -> None:
+        """Count what a call in flight asks for."""
+        self._reserved[pump.queue] = slots + ahead
+
+    def unreserve(self, pump: QueuePump) -> None:
+        """The call is answered."""
+        self._reserved.pop(pump.queue, None)
+
+    def share_slots(self, one: QueuePump, other: QueuePump) -> bool:
+        """Each queue has slots of its own."""
+        return False
 
     def dispatch(self, pump: QueuePump, leases: Sequence[Lease]) -> None:
         """Start the jobs, or let them wait for a slot."""

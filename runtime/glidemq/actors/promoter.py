@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 from glidemq.actors.actor import PeriodicActor
 from glidemq.clock import monotonic_ns
+from glidemq.commands.get_counts import GetCountsCommand
 from glidemq.commands.promote_due import PromoteDueCommand
 from glidemq.connection.connection import Connection
 from glidemq.pipeline.link import WorkLink
@@ -43,11 +45,15 @@ class Promoter(PeriodicActor):
         for pump in list(self._pumps()):
             if pump.last_step_ns > recent_ns:
                 continue
-            if self._link.wants(pump)[0] > 0:
+            if self._link.wants(pump)[0] > 0 or await self._has_work(pump):
                 pump.poll()
-            else:
-                await self._connection.execute(
-                    PromoteDueCommand(
-                        pump.keys.meta, limit=JOBS_PER_CALL, prioritized_limit=0, events=pump.settings.events
-                    )
-                )
+
+    async def _has_work(self, pump: QueuePump) -> bool:
+        """Promote for other hosts, and look whether there is something to wait for a slot for: no reader does."""
+        promote = PromoteDueCommand(
+            pump.keys.meta, limit=JOBS_PER_CALL, prioritized_limit=0, events=pump.settings.events
+        )
+        _, counts = await asyncio.gather(
+            self._connection.execute(promote), self._connection.execute(GetCountsCommand(pump.keys.meta))
+        )
+        return counts["waiting"] + counts["prioritized"] > 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from glidemq.commands.command import unpack
 from glidemq.commands.step import SUSPECT, Activation
 from glidemq.job.stored_values import json_object
+from glidemq.pipeline.window import UNKNOWN_NS
 
 if TYPE_CHECKING:
     from glidemq.pipeline.queue_pump import QueuePump
@@ -32,6 +33,7 @@ class Lease:
         "blob",
         "dispatched_ns",
         "entry_id",
+        "expected_ns",
         "flags",
         "holder",
         "id",
@@ -64,6 +66,7 @@ class Lease:
         self.timeout_ms = pump.settings.timeout_ms
         self.next_beat_ns = 0
         self.dispatched_ns = 0
+        self.expected_ns = UNKNOWN_NS  # how long it will run, as far as its name tells
         self.holder: Any = None  # whatever the link notes about where the job is
         self.abort_reason = 0
         self._attempts_made = 0

@@ -26,8 +26,16 @@ class WorkLink(Protocol):
         """Bring in the outcomes that lie ready, before a call that could carry them."""
         ...
 
-    def reserve(self, pump: QueuePump, jobs: int) -> None:
-        """Count jobs asked for but not granted yet; a negative number ends the reservation."""
+    def reserve(self, pump: QueuePump, slots: int, ahead: int) -> None:
+        """Count what a call in flight asks for, until `unreserve`."""
+        ...
+
+    def unreserve(self, pump: QueuePump) -> None:
+        """The call is answered: what it was granted is dispatched, the rest is free for others."""
+        ...
+
+    def share_slots(self, one: QueuePump, other: QueuePump) -> bool:
+        """Whether a job of either queue takes a slot from the other."""
         ...
 
     def dispatch(self, pump: QueuePump, leases: Sequence[Lease]) -> None:

@@ -59,7 +59,8 @@ class PumpContext:
     """The cell as its pumps see it.
 
     restore_leases: to be awaited before a call after trouble: every lease is extended first. connection_lost: to be
-    called when a call failed. drained: called when the server has nothing more that may start.
+    called when a call failed. drained: called when the server has nothing more that may start. may_ask: whether no
+    queue that waits for the same slots has waited for longer.
     """
 
     consumer: str
@@ -70,3 +71,4 @@ class PumpContext:
     restore_leases: Callable[[], Awaitable[None]]
     connection_lost: Callable[[], None]
     drained: Callable[[QueuePump], None]
+    may_ask: Callable[[QueuePump], bool]

@@ -113,6 +113,11 @@ class QueuePump:
         """Before the next activation, have the server release what it thinks we hold and we do not."""
         self._delivery.unsure = True
 
+    @property
+    def intake_open(self) -> bool:
+        """False while nothing is to be activated, nor started that was activated before."""
+        return self._intake_open
+
     def close_intake(self) -> None:
         """Activate nothing any more; outcomes still go out."""
         self._intake_open = False
@@ -176,6 +181,8 @@ class QueuePump:
         if self._stepping is None and (self._claimed or (self._intake_open and self._ready)):
             # Entries that the reader claimed as the intake was being closed go back by a step that starts nothing.
             slots, ahead = self._link.wants(self) if self._intake_open else (0, 0)
+            if slots > 0 and not self._context.may_ask(self):
+                slots = 0
             if slots > 0 or self._claimed or ahead >= (1 if flush else AHEAD_WORTH_A_CALL):
                 self._flush = False
                 self._stepping = self._loop.create_task(self._step(slots, ahead))
@@ -188,7 +195,7 @@ class QueuePump:
     # -- calling --------------------------------------------------------------------------------------------
 
     async def _step(self, slots: int, ahead: int) -> None:
-        self._link.reserve(self, slots + ahead)
+        self._link.reserve(self, slots, ahead)
         self.last_step_ns = monotonic_ns()
         batch: list[Outcome] = []
         try:
@@ -214,7 +221,7 @@ class QueuePump:
             granted = len(result.activations)
             self._ready = self._ready or result.more or (granted > 0 and granted >= slots + ahead)
         finally:
-            self._link.reserve(self, -(slots + ahead))
+            self._link.unreserve(self)
             self._stepping = None
             self.kick()
         if not self._ready:

@@ -18,6 +18,8 @@ SAMPLES_TO_RELEARN = 64
 MAX_NAMES = 256
 # Rings stay shallow whatever the arithmetic says.
 MAX_AHEAD_PER_ACTOR = 96
+# What nobody knows may take long.
+UNKNOWN_NS = 1_000_000_000
 
 
 class _Estimate:
@@ -62,6 +64,13 @@ class ServiceTimes:
         estimate = self._estimates.setdefault(name, _Estimate())
         estimate.samples_wanted = SAMPLES_TO_RELEARN
         estimate.last_seen = self._finished
+        if len(self._estimates) > MAX_NAMES:
+            self._estimates.popitem(last=False)
+
+    def expected_ns(self, name: bytes) -> int:
+        """How long a job with this name is expected to run."""
+        estimate = self._estimates.get(name)
+        return UNKNOWN_NS if estimate is None or estimate.samples_wanted else int(estimate.mean_ns)
 
     def ahead(self, actors: int, max_wait_ns: int) -> int:
         """How many jobs may wait behind the running ones of `actors` processes; 0 when unsure.

@@ -47,7 +47,8 @@ class ActorChannel:
         self.manifest: Mapping[str, Any] | None = None  # what the process said when it became ready
         self.leases: dict[int, Lease] = {}  # by seq, in the order of dispatch
         self.load: dict[str, int] = {}  # jobs in hand by queue
-        self.alone = False  # a suspect runs here, and nothing else may
+        self.expected_ns = 0  # how long they all are expected to run
+        self.alone_for: Lease | None = None  # a suspect that runs here, or shall, and nothing else may
         self.corrupt = False  # the outbound ring cannot be read any further
         self.touched = False
         self.timed_out: set[int] = set()
@@ -118,7 +119,8 @@ class ActorChannel:
         self.concurrency = {}
         self.leases.clear()
         self.load = {}
-        self.alone = False
+        self.expected_ns = 0
+        self.alone_for = None
         self.corrupt = False
         self.timed_out.clear()
         self.soft_killed_ns = 0
@@ -133,11 +135,13 @@ class ActorChannel:
 
     def free_slots(self, queue: str) -> int:
         """Jobs of `queue` that would start at once; negative by the number that wait behind running ones."""
-        if self.alone:
-            return 0
         if self.is_sync:
             return 1 - len(self.leases)
         return self.concurrency[queue] - self.load[queue]
+
+    def busyness(self, queue: str) -> int:
+        """The lower, the sooner a job of `queue` would start here."""
+        return self.expected_ns if self.is_sync else self.load[queue] - self.concurrency[queue]
 
     @property
     def has_backlog(self) -> bool:
@@ -159,6 +163,7 @@ class ActorChannel:
         if not self.side.activations.try_push(_ACTIVATION, lease.seq, header, lease.blob):
             return False
         lease.dispatched_ns = monotonic_ns()
+        lease.expected_ns = lease.pump.service_times.expected_ns(lease.name)
         lease.holder = self
         self.adopt(lease)
         self.touched = True
@@ -169,17 +174,24 @@ class ActorChannel:
         self.leases[lease.seq] = lease
         queue = lease.pump.queue
         self.load[queue] = self.load.get(queue, 0) + 1
+        self.expected_ns += lease.expected_ns
         if lease.suspect:
-            self.alone = True
+            self.alone_for = lease
+
+    def expect(self, lease: Lease, expected_ns: int) -> None:
+        """Correct what was expected of a job in this actor's hands."""
+        self.expected_ns += expected_ns - lease.expected_ns
+        lease.expected_ns = expected_ns
 
     def take(self, seq: int) -> Lease | None:
         """The actor is done with this lease, one way or another."""
         lease = self.leases.pop(seq, None)
         if lease is not None:
             self.load[lease.pump.queue] -= 1
+            self.expected_ns -= lease.expected_ns
             self.timed_out.discard(seq)
-            if lease.suspect:
-                self.alone = False
+            if self.alone_for is lease:
+                self.alone_for = None
         return lease
 
     # -- acknowledging --------------------------------------------------------------------------------------

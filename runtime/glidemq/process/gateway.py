@@ -215,10 +215,10 @@ class Gateway:
                 channel.attached_generation = generation
                 self._link.read(channel)  # its manifest comes first
                 channel.attach(self._concurrency_of(channel), is_sync=slot.role is ProcessRole.SYNC_ACTOR)
-                self._link.place_waiting()
                 changed = True
             elif channel.attached_generation == generation and slot.control is not Control.RUN:
                 self._link.take_back_unstarted(channel)
+        self._link.place_waiting()
         if changed:
             self._ring_supervisor()
             self._cell.slots_freed()

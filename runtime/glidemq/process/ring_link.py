@@ -16,6 +16,7 @@ from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.outcome import NO_OPTIONS, failed
 from glidemq.pipeline.queue_pump import QueuePump
+from glidemq.pipeline.window import UNKNOWN_NS
 from glidemq.process.actor_channel import ActorChannel, Receipt, wake_touched
 from glidemq.process.messages import queue_of, service_ns_of
 from glidemq.rings.cancel_board import CancelReason
@@ -30,6 +31,8 @@ _COMPLETION = int(RecordKind.COMPLETION)
 _FAILURE = int(RecordKind.FAILURE)
 # A job may wait this many times `max_ring_wait` behind others that each run as long as expected.
 PATIENCE = 5
+# An actor with this many times `max_ring_wait` of other queues' work in hand is as good as free.
+SOON = 2
 
 
 class RingLink:
@@ -56,74 +59,91 @@ class RingLink:
         self._on_command = on_command
         self._is_process_stopped = is_process_stopped
         self._on_freed = on_freed
-        self._reserved: dict[QueuePump, int] = {}
+        self._reserved: dict[
+            QueuePump, tuple[int, int]
+        ] = {}  # slots and jobs ahead that calls in flight ask for
         self._waiting: deque[Lease] = deque()  # suspects, and what a full ring refused
 
     # -- WorkLink -------------------------------------------------------------------------------------------
 
     def wants(self, pump: QueuePump) -> tuple[int, int]:
-        """Free slots, and how many jobs may wait behind running ones, over all actors that serve the queue."""
+        """Jobs that may start now, and jobs that may wait behind running ones, over all actors that serve the queue.
+
+        A sync actor has one slot for all its queues. It counts as free for a queue of which it has nothing in hand if
+        what it has is short, so that a queue that keeps its rings filled keeps no other one out; and nothing is to wait
+        behind a job that takes long.
+        """
         queue = pump.queue
-        free = backlog = actors = 0
-        shares_slots = False
+        free = room = actors = 0
+        shared = False
         for channel in self.channels:
-            if queue in channel.concurrency and channel.accepts:
-                slots = channel.free_slots(queue)
-                if slots > 0:
-                    free += slots
-                else:
-                    backlog -= slots
-                actors += 1
-                shares_slots = channel.is_sync
+            if queue not in channel.concurrency or channel.alone_for is not None or not channel.accepts:
+                continue
+            slots = channel.free_slots(queue)
+            if channel.is_sync:
+                shared = True
+                if channel.expected_ns > PATIENCE * self._max_ring_wait_ns:
+                    continue
+                if not channel.load[queue] and channel.expected_ns <= SOON * self._max_ring_wait_ns:
+                    free += 1
+            else:
+                free += max(slots, 0)
+            room += slots
+            actors += 1
         if not actors:
             return 0, 0
-        reserved = len(self._waiting) + self._reserved_beside(pump, shares_slots)
+        slots_asked, jobs_asked = self._asked_beside(pump, shared=shared)
         ahead = pump.service_times.ahead(actors, self._max_ring_wait_ns)
-        slots = max(free - reserved, 0)
-        return slots, max(free + ahead - backlog - reserved - slots, 0)
+        slots = max(free - slots_asked, 0)
+        return slots, max(room + ahead - jobs_asked - slots, 0)
 
-    def _reserved_beside(self, pump: QueuePump, shares_slots: bool) -> int:
-        """Jobs asked for by calls in flight that will take the same slots: a sync actor has one for all its queues."""
-        if not shares_slots:
-            return self._reserved.get(pump, 0)
-        return sum(
-            jobs
-            for other, jobs in self._reserved.items()
-            if any(channel.is_sync and other.queue in channel.concurrency for channel in self.channels)
+    def _asked_beside(self, pump: QueuePump, *, shared: bool) -> tuple[int, int]:
+        """Slots, and jobs in all, for which calls in flight have asked, or which a full ring has refused."""
+        refused = sum(1 for lease in self._waiting if not lease.suspect and (shared or lease.pump is pump))
+        asked = [
+            wishes
+            for other, wishes in self._reserved.items()
+            if other is pump or (shared and self.share_slots(pump, other))
+        ]
+        slots = sum(slots for slots, _ in asked)
+        return refused + slots, refused + slots + sum(ahead for _, ahead in asked)
+
+    def share_slots(self, one: QueuePump, other: QueuePump) -> bool:
+        """Whether a sync actor serves both queues: it has one slot for all of them."""
+        return any(
+            channel.is_sync and one.queue in channel.concurrency and other.queue in channel.concurrency
+            for channel in self.channels
         )
 
-    def reserve(self, pump: QueuePump, jobs: int) -> None:
+    def reserve(self, pump: QueuePump, slots: int, ahead: int) -> None:
         """Other queues of the same actors must not ask for the slots that a call in flight already asks for."""
-        left = self._reserved.get(pump, 0) + jobs
-        if left > 0:
-            self._reserved[pump] = left
-        else:
-            self._reserved.pop(pump, None)
-        if jobs < 0:
+        self._reserved[pump] = (slots, ahead)
+
+    def unreserve(self, pump: QueuePump) -> None:
+        """The call is answered."""
+        if self._reserved.pop(pump, None) is not None:
             self._on_freed()
 
     def dispatch(self, pump: QueuePump, leases: Sequence[Lease]) -> None:
         """Give each lease to the actor that will be free first; hold those that no actor can take now."""
         queue = pump.queue
-        # The freest first; ties go to the lowest index, so that a quiet cell keeps using the same warm processes.
-        open_channels = [
-            (-channel.free_slots(queue), channel.index, channel)
-            for channel in self.channels
-            if queue in channel.concurrency and channel.accepts and not channel.alone
-        ]
+        # Ties go to the lowest index, so that a quiet cell keeps using the same warm processes.
+        open_channels = [(c.busyness(queue), c.index, c) for c in self._serving(queue) if c.alone_for is None]
         heapify(open_channels)
         for lease in leases:
             if lease.suspect or not open_channels:
                 self._waiting.append(lease)
                 continue
-            load, index, channel = open_channels[0]
+            _, index, channel = open_channels[0]
             if self._try_push(channel, lease):
-                heapreplace(open_channels, (load + 1, index, channel))
+                heapreplace(open_channels, (channel.busyness(queue), index, channel))
             else:
                 self._waiting.append(lease)
-        if self._waiting:
-            self.place_waiting()
+        self.place_waiting()
         wake_touched(self.channels)
+
+    def _serving(self, queue: str) -> list[ActorChannel]:
+        return [channel for channel in self.channels if queue in channel.concurrency and channel.accepts]
 
     def _try_push(self, channel: ActorChannel, lease: Lease) -> bool:
         try:
@@ -160,44 +180,71 @@ class RingLink:
     # -- placing --------------------------------------------------------------------------------------------
 
     def place_waiting(self) -> None:
-        """Try again what could not be placed: suspects need an actor of their own."""
-        for _ in range(len(self._waiting)):
-            lease = self._waiting.popleft()
+        """Try again what could not be placed; give back what has nobody to wait for."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, deque()
+        for lease in waiting:
             if self._in_flight.get(lease.seq) is lease and not self._try_place(lease):
                 self._waiting.append(lease)
+        self._keep_an_actor_free()
         wake_touched(self.channels)
 
     def _try_place(self, lease: Lease) -> bool:
+        """True when there is nothing more to do for the lease."""
         queue = lease.pump.queue
-        able = [
-            channel
-            for channel in self.channels
-            if queue in channel.concurrency
-            and channel.accepts
-            and not channel.alone
-            and not (lease.suspect and channel.leases)
-        ]
-        able.sort(key=lambda channel: -channel.free_slots(queue))
+        able = self._serving(queue)
+        if not able or self._is_unwanted(lease):
+            self._give_back(lease)
+            return True
+        if lease.suspect:
+            able = [channel for channel in able if not channel.leases and channel.alone_for in (None, lease)]
+        else:
+            able = [channel for channel in able if channel.alone_for is None]
+        able.sort(key=lambda channel: channel.busyness(queue))
         return any(self._try_push(channel, lease) for channel in able)
+
+    def _keep_an_actor_free(self) -> None:
+        """Give nothing more to one actor, for the first suspect that waits; busy ones would never be free for it."""
+        suspect = next((lease for lease in self._waiting if lease.suspect), None)
+        for channel in self.channels:
+            kept_for = channel.alone_for
+            if kept_for is not None and kept_for.seq not in channel.leases and kept_for is not suspect:
+                channel.alone_for = None  # it was placed elsewhere, or is gone
+        if suspect is None or any(channel.alone_for is suspect for channel in self.channels):
+            return
+        queue = suspect.pump.queue
+        able = [channel for channel in self._serving(queue) if channel.alone_for is None]
+        if able:
+            chosen = min(able, key=lambda channel: channel.busyness(queue))
+            chosen.alone_for = suspect
+            self.take_back_unstarted(chosen)
+
+    @staticmethod
+    def _is_unwanted(lease: Lease) -> bool:
+        """True when the server, or another host, is to decide what becomes of a job that has not started."""
+        return bool(lease.abort_reason) or not lease.pump.intake_open
+
+    def _give_back(self, lease: Lease) -> None:
+        if self._in_flight.take(lease.seq) is not None:
+            lease.pump.give_back(lease)
 
     def requeue(self, lease: Lease) -> None:
         """Place a lease again whose actor died or was too slow to start it; same activation, new number."""
-        if self._in_flight.take(lease.seq) is None:
-            return
-        if not lease.blob:  # taken over from an earlier gateway: its payload is gone
-            lease.pump.give_back(lease)
-            return
-        lease.seq = self._in_flight.next_seq()
-        lease.holder = None
-        self._in_flight.add(lease)
-        self.dispatch(lease.pump, (lease,))
+        # One that was taken over from an earlier gateway has no payload here.
+        if not lease.blob or self._is_unwanted(lease):
+            self._give_back(lease)
+        elif self._in_flight.take(lease.seq) is not None:
+            lease.seq = self._in_flight.next_seq()
+            lease.holder = None
+            self._in_flight.add(lease)
+            self.dispatch(lease.pump, (lease,))
 
     def give_back_waiting(self) -> None:
         """On drain: what could not be placed returns to the server."""
         while self._waiting:
-            lease = self._waiting.popleft()
-            if self._in_flight.take(lease.seq) is not None:
-                lease.pump.give_back(lease)
+            self._give_back(self._waiting.popleft())
+        self._keep_an_actor_free()
 
     # -- reading --------------------------------------------------------------------------------------------
 
@@ -230,7 +277,7 @@ class RingLink:
                 freed = self.receive(channel, record, position) or freed
             if len(records) < RECORDS_PER_READ:
                 break
-        if freed and self._waiting:
+        if freed:
             self.place_waiting()
         return freed
 
@@ -304,6 +351,7 @@ class RingLink:
                 running = channel.leases.get(seq)
                 if running is not None and state == LedgerState.STARTED:
                     running.pump.service_times.distrust(running.name)
+                    channel.expect(running, UNKNOWN_NS)
         for seq in channel.side.take_back(overdue):
             lease = channel.take(seq)
             if lease is not None:
@@ -311,9 +359,7 @@ class RingLink:
 
     def _after_take_back(self, lease: Lease) -> None:
         queue = lease.pump.queue
-        for channel in self.channels:
-            if queue in channel.concurrency and channel.accepts and channel.free_slots(queue) > 0:
-                self.requeue(lease)
-                return
-        if self._in_flight.take(lease.seq) is not None:
-            lease.pump.give_back(lease)
+        if any(c.alone_for is None and c.free_slots(queue) > 0 for c in self._serving(queue)):
+            self.requeue(lease)
+        else:
+            self._give_back(lease)
