@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import time
 
 import pytest
 
@@ -82,6 +83,27 @@ async def test_jobs_that_run_while_the_gateway_changes_are_accepted_when_they_fi
     history.open_gate("afterwards")
     await eventually(lambda: queue.ended() == 3, "all jobs complete")
     check(queue, history, producer.acked, attempts_made={failing: 1})
+    assert runtime.stop() == 0
+
+
+@pytest.mark.parametrize("queue_name", ["own", "brisk"])
+@KINDS
+async def test_timeout_holds_across_a_change_of_gateways(
+    launch: Launch, produce: Produce, look: Look, history: History, kind: str, queue_name: str
+) -> None:
+    """The job's own, or that of its processor: neither travels through the rings."""
+    runtime = await launch(APP_OF[kind], "--procs", "2", "--kill-grace", "0.2").ready()
+    name, timeout_s = (kind, 2.0) if queue_name == "own" else ("brisk", 0.3)
+    producer, queue = produce(name), look(name)
+    options = {"timeout": timeout_s} if queue_name == "own" else {}
+    job = await producer.add(["wait", "never"], **options)
+    await eventually(lambda: history.runs_of(job), "the job runs")
+    kill_gateway(runtime)
+    began = history.runs_of(job)[0].at
+    await eventually(lambda: queue.state(job) == "failed", "the job fails")
+    assert timeout_s <= time.monotonic() - began < timeout_s + GOES_ON_S
+    assert queue.job(job)["failedReason"] == "Job timeout exceeded"
+    check(queue, history, producer.acked, failed={job}, attempts_made={job: 1})
     assert runtime.stop() == 0
 
 

@@ -72,8 +72,8 @@ class Runtime:
         return self
 
     async def ready(self) -> Runtime:
-        """Wait until every process of it is up."""
-        await self.logged("ready: ")
+        """Wait until every process of it is up, with the app as it was at first or as it was reloaded meanwhile."""
+        await self.logged("processes are up")
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = PATIENCE_S) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -10,12 +11,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from glidemq.clock import monotonic_ns
+from glidemq.errors import SharedMemoryError
 from glidemq.pipeline.lease import Lease
 from glidemq.process.messages import identity_of
 from glidemq.rings.actor_segment import ActorSegment
 from glidemq.rings.records import RecordKind
 from glidemq.shared_memory.doorbell import Doorbell
 from glidemq.shared_memory.status_slot import Control, KillReason, ProcessState, StatusSlot
+
+log = logging.getLogger("glidemq.gateway")
 
 _ACTIVATION = int(RecordKind.ACTIVATION)
 
@@ -106,8 +110,10 @@ class ActorChannel:
         self.slot.gateway_kill_reason = reason
         self.signal(signal.SIGKILL)
 
-    def give_up(self) -> None:
-        """End a process whose ring cannot be trusted any more; that is a crash like any other."""
+    def give_up(self, error: SharedMemoryError | None = None) -> None:
+        """End a process whose rings cannot be trusted any more; that is a crash like any other."""
+        if not self.corrupt:
+            log.error("actor %d (pid %d) is killed: %s", self.index, self.slot.pid, error)
         self.corrupt = True
         self.signal(signal.SIGKILL)
 
@@ -160,7 +166,12 @@ class ActorChannel:
             raise ValueError(
                 f"its id and queue name are too long by {len(header) - self.side.ledger.header_limit}"
             )
-        if not self.side.activations.try_push(_ACTIVATION, lease.seq, header, lease.blob):
+        try:
+            pushed = self.side.activations.try_push(_ACTIVATION, lease.seq, header, lease.blob)
+        except SharedMemoryError as error:
+            self.give_up(error)
+            return False
+        if not pushed:
             return False
         lease.dispatched_ns = monotonic_ns()
         lease.expected_ns = lease.pump.service_times.expected_ns(lease.name)
@@ -168,6 +179,14 @@ class ActorChannel:
         self.adopt(lease)
         self.touched = True
         return True
+
+    def try_reply(self, kind: RecordKind, seq: int, header: bytes, body: bytes) -> bool:
+        """Put a record into the reply ring; False when it is full, or damaged and of no use any more."""
+        try:
+            return self.side.replies.try_push(kind, seq, header, body)
+        except SharedMemoryError as error:
+            self.give_up(error)
+            return False
 
     def adopt(self, lease: Lease) -> None:
         """Count the lease as being in this actor's hands."""

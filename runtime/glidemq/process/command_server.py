@@ -67,7 +67,7 @@ class CommandServer:
     ) -> None:
         """Put a record into the reply ring as soon as there is room, unless the process that waits for it is dead."""
         while receipt.epoch == channel.epoch:
-            if channel.side.replies.try_push(kind, seq, header, body):
+            if channel.try_reply(kind, seq, header, body):
                 channel.bell.ring()
                 return
             await asyncio.sleep(FULL_RING_RETRY_S)

@@ -167,7 +167,7 @@ class RingLink:
         channel = lease.holder
         if isinstance(channel, ActorChannel):
             channel.side.cancel(lease.seq, reason)
-            channel.side.replies.try_push(RecordKind.ABORT, lease.seq, bytes((int(reason),)))
+            channel.try_reply(RecordKind.ABORT, lease.seq, b"", bytes((int(reason),)))
             channel.bell.ring()
 
     def is_alive(self, lease: Lease) -> bool:
@@ -270,8 +270,7 @@ class RingLink:
             try:
                 records = channel.side.outbound.read_many(RECORDS_PER_READ)
             except RingCorruptionError as error:
-                log.error("actor %d (pid %d) is killed: %s", channel.index, channel.slot.pid, error)
-                channel.give_up()
+                channel.give_up(error)
                 break
             for record, position in records:
                 freed = self.receive(channel, record, position) or freed

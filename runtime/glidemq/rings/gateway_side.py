@@ -39,10 +39,11 @@ class GatewaySide:
     Stops when: the segment is closed.
     """
 
-    __slots__ = ("_parts", "activations", "cancels", "ledger", "outbound", "replies")
+    __slots__ = ("_generation", "_parts", "activations", "cancels", "ledger", "outbound", "replies")
 
     def __init__(self, parts: SegmentParts) -> None:
         self._parts = parts
+        self._generation = parts.generation
         if parts.resetting:  # an earlier gateway had harvested, and died before it was done
             parts.clear(parts.generation)
         self.activations = parts.activations.writer()
@@ -128,9 +129,11 @@ class GatewaySide:
         Raises:
             ValueError: the generation is lower than the present one.
         """
-        if generation < self._parts.generation:
-            raise ValueError(f"generation {generation} does not follow {self._parts.generation}")
+        # Not by the word in the segment, which the actor's native code may have overwritten.
+        if generation < self._generation:
+            raise ValueError(f"generation {generation} does not follow {self._generation}")
         self._parts.clear(generation)
+        self._generation = generation
         self.activations.resume()
         self.replies.resume()
         self.outbound.resume()

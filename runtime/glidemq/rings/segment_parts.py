@@ -7,6 +7,7 @@ from typing import Final
 from glidemq.rings.cancel_board import CancelBoard
 from glidemq.rings.layout import (
     GENERATION_OFFSET,
+    HEADER_SIZE,
     INBOUND_SPILL_OFFSET,
     OUTBOUND_SPILL_OFFSET,
     SegmentLayout,
@@ -27,12 +28,24 @@ class SegmentParts:
     Read by: the side that holds it. Stops when: the segment is closed.
     """
 
-    __slots__ = ("_generation", "activations", "cancels", "ledger", "outbound", "replies", "spills")
+    __slots__ = (
+        "_generation",
+        "_segment",
+        "_sizes",
+        "activations",
+        "cancels",
+        "ledger",
+        "outbound",
+        "replies",
+        "spills",
+    )
 
     def __init__(
         self, segment: Segment, inbound_spill: Segment, outbound_spill: Segment, sizes: SegmentSizes
     ) -> None:
         layout = SegmentLayout(sizes)
+        self._segment = segment
+        self._sizes = sizes
         self._generation = generation = segment.words(GENERATION_OFFSET, 1)
         inbound = SpillArea(
             inbound_spill, segment.words(INBOUND_SPILL_OFFSET, sizes.spill_slots), sizes.spill_slot_bytes
@@ -91,6 +104,7 @@ class SegmentParts:
     def clear(self, generation: int) -> None:
         """Empty everything; only while the actor is dead and its jobs are accounted for."""
         self._generation[0] = generation | _RESETTING
+        self._segment.buffer[:HEADER_SIZE] = self._sizes.pack()  # in case native code wrote over it
         for ring in (self.activations, self.replies, self.outbound):
             ring.clear()
         self.ledger.clear()
