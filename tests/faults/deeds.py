@@ -154,8 +154,8 @@ def wait(_job: SyncJob, gate: str) -> None:
 
 
 def wait_or_abort(job: SyncJob, gate: str) -> None:
-    while not gate_is_open(gate):
-        job.abort_signal.raise_if_aborted()
+    """Until the test opens the gate, or the job's abort signal is set."""
+    while not (gate_is_open(gate) or job.abort_signal.aborted):
         time.sleep(GATE_POLL_S)
 
 
@@ -208,6 +208,14 @@ async def wait_async(_job: Job, gate: str) -> None:
         await asyncio.sleep(GATE_POLL_S)
 
 
+async def wait_or_abort_async(job: Job, gate: str) -> None:
+    waiting = asyncio.ensure_future(wait_async(job, gate))
+    aborted = asyncio.ensure_future(job.abort_signal.wait())
+    _, left = await asyncio.wait({waiting, aborted}, return_when=asyncio.FIRST_COMPLETED)
+    for task in left:
+        task.cancel()
+
+
 async def sleep_async(_job: Job, seconds: float) -> None:
     await asyncio.sleep(seconds)
 
@@ -237,6 +245,7 @@ _SYNC = _COMMON | {
 }
 _ASYNC: dict[str, Callable[..., Awaitable[Any]]] = {
     "wait": wait_async,
+    "wait_or_abort": wait_or_abort_async,
     "sleep": sleep_async,
     "log": log_async,
     "log_until": log_until_async,

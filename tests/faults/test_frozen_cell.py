@@ -73,6 +73,29 @@ def _token(queue: QueueOnServer, job_id: str) -> str:
     return queue.job(job_id)["x-py:run"].removeprefix("-")
 
 
+@KINDS
+async def test_job_that_lost_its_lease_is_told_to_stop(
+    launch: Launch, produce: Produce, look: Look, history: History, kind: str
+) -> None:
+    first = await launch(APP_OF[kind], "--procs", "2", **SHORT_LOCKS).ready()
+    producer, queue = produce(kind), look(kind)
+    job = await producer.add(["wait_or_abort", "end"])
+    await eventually(lambda: history.runs_of(job), "the job runs")
+    frozen = await freeze(first)
+    await launch(APP_OF[kind], "--procs", "2", **SHORT_LOCKS).ready()
+    await eventually(lambda: len(history.runs_of(job)) == 2, "it runs elsewhere")
+    send(frozen, signal.SIGCONT)
+    clock = Clock(f"lost lease, {kind}")
+    await eventually(lambda: history.runs_of(job)[0].ended, "the first run sees its abort signal")
+    clock.note("the job sees its abort signal")
+    assert history.runs_of(job)[1].ended is None
+    history.open_gate("end")
+    await eventually(lambda: queue.ended() == 1, "the second run completes the job")
+    check(queue, history, producer.acked, rerun={job})
+    assert not first.lines("Traceback")
+    assert sorted(first.tree()) == sorted(frozen)
+
+
 async def test_two_cells_frozen_in_turn_under_load_accept_every_job_once(
     launch: Launch, produce: Produce, look: Look, history: History
 ) -> None:

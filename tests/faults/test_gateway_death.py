@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from typing import Any
 
 import pytest
 
@@ -95,7 +96,7 @@ async def test_timeout_holds_across_a_change_of_gateways(
     runtime = await launch(APP_OF[kind], "--procs", "2", "--kill-grace", "0.2").ready()
     name, timeout_s = (kind, 2.0) if queue_name == "own" else ("brisk", 0.3)
     producer, queue = produce(name), look(name)
-    options = {"timeout": timeout_s} if queue_name == "own" else {}
+    options: dict[str, Any] = {"timeout": timeout_s} if queue_name == "own" else {}
     job = await producer.add(["wait", "never"], **options)
     await eventually(lambda: history.runs_of(job), "the job runs")
     kill_gateway(runtime)
