@@ -53,16 +53,12 @@ async def test_an_actor_that_damages_its_ring_is_replaced_and_charged(
     assert elsewhere is not None
     ran: list[str] = []
     while elsewhere.id not in ran:
-        for job_id in await tame.takes(1):
-            if tame.run_or_skip(job_id):
-                ran.append(job_id)
+        ran += [job_id for job_id in await tame.takes(1) if tame.run_or_skip(job_id)]
 
     wild.die()
     await cell.until(lambda: wild.page.harvested_generation == wild.generation, "the harvest")
     while len({*ran}) < 5:
-        for job_id in await tame.takes(1):
-            if tame.run_or_skip(job_id):
-                ran.append(job_id)
+        ran += [job_id for job_id in await tame.takes(1) if tame.run_or_skip(job_id)]
     assert reported not in ran
     assert sorted(ran) == sorted({*jobs, elsewhere.id} - {reported})
     client: Any = raw
