@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable
 
-from glidemq.errors import GlideMQError
+from glidemq.errors import ConnectionError, GlideMQError
+from glidemq.pipeline.queue_pump import QueuePump
 
 log = logging.getLogger("glidemq.actors")
 
@@ -51,6 +53,18 @@ class Actor(ABC):
             except Exception:
                 log.exception("%s ended unexpectedly and begins again", self.name)
             await asyncio.sleep(START_AGAIN_S)
+
+
+async def for_each_queue(pumps: Iterable[QueuePump], call: Callable[[QueuePump], Awaitable[None]]) -> None:
+    """Do something for every queue, all in one turn so that the calls share a batch.
+
+    A queue that the server refuses keeps no other from its turn. Raises what went wrong, the connection's error first.
+    """
+    results = await asyncio.gather(*(call(pump) for pump in pumps), return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    errors.sort(key=lambda error: not isinstance(error, ConnectionError))
+    if errors:
+        raise errors[0]
 
 
 class PeriodicActor(Actor):

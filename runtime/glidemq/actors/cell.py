@@ -18,7 +18,7 @@ from glidemq.actors.stall_recovery import StallRecovery
 from glidemq.clock import monotonic_ns
 from glidemq.connection.connection import UnblockingConnection
 from glidemq.connection.reader_connection import ReaderConnection
-from glidemq.errors import GlideMQError
+from glidemq.errors import GlideMQError, ServerError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.link import WorkLink
 from glidemq.pipeline.pump_context import PumpContext, QueueSettings
@@ -84,7 +84,8 @@ class Cell:
         self._reader_connection = reader
         self._on_drained = on_drained
         self._owns_commands = owns_commands
-        self._leases_in_doubt = False
+        self._losses = 0  # how often the connection was lost, leases being in doubt since
+        self._restored = 0  # the last of those after which all leases were renewed
         self._restoring = asyncio.Lock()
         self.heartbeat = Heartbeat(
             connection=commands,
@@ -166,7 +167,7 @@ class Cell:
             pump = self._pumps[settings.queue] = QueuePump(settings, self._context)
             if self._started:
                 # Its consumer group must exist before anything reads it.
-                self._leases_in_doubt = True
+                self._losses += 1
                 pump.kick()
         return pump
 
@@ -255,15 +256,18 @@ class Cell:
     # -- after a broken connection --------------------------------------------------------------------------
 
     def _connection_lost(self) -> None:
-        self._leases_in_doubt = True
+        self._losses += 1
         self._stall_recovery.grant_grace()
 
     async def _restore_leases(self) -> None:
-        if not self._leases_in_doubt:
-            return
-        async with self._restoring:
-            if self._leases_in_doubt:
-                await self._registration.tick()
-                await self.heartbeat.extend_all()
-                self._leases_in_doubt = False
-                self.observer.recovered()
+        while self._restored < self._losses:
+            async with self._restoring:
+                if self._restored < self._losses:
+                    losses = self._losses  # a connection lost while this goes on is another one
+                    # One queue that the server refuses is that queue's trouble.
+                    with contextlib.suppress(ServerError):
+                        await self._registration.tick()
+                    with contextlib.suppress(ServerError):
+                        await self.heartbeat.extend_all()
+                    self._restored = losses
+                    self.observer.recovered()

@@ -6,12 +6,12 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 
-from glidemq.actors.actor import PeriodicActor
+from glidemq.actors.actor import PeriodicActor, for_each_queue
 from glidemq.clock import monotonic_ns
 from glidemq.commands.extend_leases import EXTENDED, REVOKED, ExtendLeasesCommand
 from glidemq.commands.step import GONE, LEASE_LOST
 from glidemq.connection.connection import Connection
-from glidemq.errors import ConnectionError, ServerError
+from glidemq.errors import ConnectionError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import MAX_BEAT_INTERVAL_MS, MAX_LOCK_MS, Lease
 from glidemq.pipeline.link import WorkLink
@@ -68,7 +68,7 @@ class Heartbeat(PeriodicActor):
         horizon_ns = self._came_round_ns + int(TICK_S * 1e9)
         try:
             await self._extend([lease for lease in self._in_flight if lease.next_beat_ns <= horizon_ns])
-        except (ConnectionError, ServerError):
+        except ConnectionError:
             self._on_away()
             raise
 
@@ -81,9 +81,13 @@ class Heartbeat(PeriodicActor):
         for lease in leases:
             if lease.next_beat_ns != NEVER_NS and self._link.is_alive(lease):
                 by_queue[lease.pump].append(lease)
-        for pump, owned in by_queue.items():
+
+        async def extend(pump: QueuePump) -> None:
+            owned = by_queue[pump]
             for start in range(0, len(owned), LEASES_PER_CALL):
                 await self._extend_batch(pump, owned[start : start + LEASES_PER_CALL])
+
+        await for_each_queue(list(by_queue), extend)
 
     async def _extend_batch(self, pump: QueuePump, leases: list[Lease]) -> None:
         command = ExtendLeasesCommand(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from glidemq.actors.actor import PeriodicActor
+from glidemq.actors.actor import PeriodicActor, for_each_queue
 from glidemq.clock import monotonic_ns
 from glidemq.commands.get_counts import GetCountsCommand
 from glidemq.commands.promote_due import PromoteDueCommand
@@ -42,11 +42,12 @@ class Promoter(PeriodicActor):
     async def tick(self) -> None:
         """One pass over every queue."""
         recent_ns = monotonic_ns() - int(self.interval_s * 0.9e9)
-        for pump in list(self._pumps()):
-            if pump.last_step_ns > recent_ns:
-                continue
-            if self._link.wants(pump)[0] > 0 or await self._has_work(pump):
-                pump.poll()
+        idle = [pump for pump in self._pumps() if pump.last_step_ns <= recent_ns]
+        await for_each_queue(idle, self._look)
+
+    async def _look(self, pump: QueuePump) -> None:
+        if self._link.wants(pump)[0] > 0 or await self._has_work(pump):
+            pump.poll()
 
     async def _has_work(self, pump: QueuePump) -> bool:
         """Promote for other hosts, and look whether there is something to wait for a slot for: no reader does."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import orjson
 
-from glidemq.actors.actor import PeriodicActor
+from glidemq.actors.actor import PeriodicActor, for_each_queue
 from glidemq.clock import wall_ms
 from glidemq.commands.leave import LeaveCommand
 from glidemq.commands.register_worker import RegisterWorkerCommand
@@ -41,20 +41,24 @@ class Registration(PeriodicActor):
 
     async def tick(self) -> None:
         """Write every entry; creates the queues' consumer groups where they are missing."""
-        for pump in list(self._pumps()):
-            info = {**self._identity, "activeJobs": len(self._in_flight.of(pump))}
-            await self._connection.execute(
-                RegisterWorkerCommand(
-                    pump.keys.meta,
-                    consumer=self._consumer,
-                    info_json=orjson.dumps(info),
-                    ttl_ms=self._ttl_ms,
-                )
+        await for_each_queue(list(self._pumps()), self._register)
+
+    async def _register(self, pump: QueuePump) -> None:
+        info = {**self._identity, "activeJobs": len(self._in_flight.of(pump))}
+        await self._connection.execute(
+            RegisterWorkerCommand(
+                pump.keys.meta,
+                consumer=self._consumer,
+                info_json=orjson.dumps(info),
+                ttl_ms=self._ttl_ms,
             )
+        )
 
     async def leave(self) -> None:
         """Take this cell out of every registry; what it had given back becomes visible to foreign workers."""
-        for pump in list(self._pumps()):
-            leave = LeaveCommand(pump.keys.meta, consumer=self._consumer, cell=self._consumer)
-            while (await self._connection.execute(leave)).more:
-                pass
+        await for_each_queue(list(self._pumps()), self._leave)
+
+    async def _leave(self, pump: QueuePump) -> None:
+        leave = LeaveCommand(pump.keys.meta, consumer=self._consumer, cell=self._consumer)
+        while (await self._connection.execute(leave)).more:
+            pass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from weakref import WeakKeyDictionary
 
@@ -12,9 +14,11 @@ from glidemq.actors.server_clock import ServerClock
 from glidemq.clock import monotonic_ns
 from glidemq.commands.recover_stalled import RecoverStalledCommand, StalledResult
 from glidemq.connection.connection import Connection
-from glidemq.errors import ConnectionError, ServerError
+from glidemq.errors import ConnectionError, GlideMQError, ServerError
 from glidemq.pipeline.lease import MAX_BEAT_INTERVAL_MS
 from glidemq.pipeline.queue_pump import QueuePump
+
+log = logging.getLogger("glidemq.actors")
 
 JOBS_PER_CALL = 100
 SHORTEST_INTERVAL_S = 0.5
@@ -75,7 +79,11 @@ class StallRecovery(PeriodicActor):
         for pump in list(self._pumps()):
             if self._troubled or monotonic_ns() < self._not_before_ns:
                 return
-            lock_ms = await self._recover(pump)
+            try:
+                lock_ms = await self._recover(pump)
+            except ServerError as error:  # that queue's trouble: the others' dead are looked for all the same
+                log.debug("stalled jobs of queue %r: %s", pump.queue, error)
+                continue
             pump.recheck_orphans()
             if lock_ms > 0:
                 shortest_ms = min(shortest_ms, lock_ms // 2)
@@ -86,7 +94,8 @@ class StallRecovery(PeriodicActor):
         self._troubled = False
         longest_ms = 0
         for pump in list(self._pumps()):
-            await self._call(pump, "", TOO_LATE_AT_ONCE)
+            with contextlib.suppress(ServerError):
+                await self._call(pump, "", TOO_LATE_AT_ONCE)
             longest_ms = max(longest_ms, pump.settings.lock_ms)
         grace_ms = max(SHORTEST_GRACE_MS, 2 * min(longest_ms // 2, MAX_BEAT_INTERVAL_MS))
         self._not_before_ns = monotonic_ns() + grace_ms * 1_000_000
@@ -131,9 +140,10 @@ class StallRecovery(PeriodicActor):
         clock = self._clocks.setdefault(pump, ServerClock())
         try:
             result = await self._connection.execute(self._command(pump, cursor, not_after_ms))
-        except (ConnectionError, ServerError):
+        except GlideMQError as error:
             clock.forget()
-            self.grant_grace()
+            if isinstance(error, ConnectionError):
+                self.grant_grace()
             raise
         clock.learn(result.now_ms)
         return result
