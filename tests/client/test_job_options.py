@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from glidemq.errors import ValidationError
-from glidemq.options import NO_OPTIONS, Backoff, JobOptions, Retention, from_wire, to_wire
+from glidemq.options import (
+    NO_OPTIONS,
+    Backoff,
+    JobOptions,
+    Ordering,
+    RateLimit,
+    Retention,
+    TokenBucket,
+    from_wire,
+    to_wire,
+)
 from glidemq.options.names import check_job_name, check_prefix, check_queue_name
 
 DAY = 86_400
@@ -26,6 +36,25 @@ DAY = 86_400
         ({"delay": 0}, {"delay": 0}),
         ({"priority": 2048}, {"priority": 2048}),
         ({"lifo": True}, {"lifo": True}),
+        ({"ordering": Ordering("k1")}, {"ordering": {"key": "k1"}}),
+        ({"ordering": {"key": "k2", "concurrency": 2}}, {"ordering": {"key": "k2", "concurrency": 2}}),
+        (
+            {"ordering": Ordering("rl", rate_limit=RateLimit(1, 0.3))},
+            {"ordering": {"key": "rl", "rateLimit": {"max": 1, "duration": 300}}},
+        ),
+        (
+            {"ordering": {"key": "tb", "token_bucket": {"capacity": 10, "refill_rate": 5}}, "cost": 3},
+            {"ordering": {"key": "tb", "tokenBucket": {"capacity": 10, "refillRate": 5}}, "cost": 3},
+        ),
+        (
+            {"ordering": Ordering("tb", token_bucket=TokenBucket(0.5, 0.25)), "cost": 0.5, "attempts": 2},
+            {
+                "ordering": {"key": "tb", "tokenBucket": {"capacity": 0.5, "refillRate": 0.25}},
+                "cost": 0.5,
+                "attempts": 2,
+            },
+        ),
+        ({"cost": 0}, {"cost": 0}),
         ({"ttl": 0.0001}, {"ttl": 1}),
         ({"attempts": 3}, {"attempts": 3}),
         ({"backoff": Backoff.fixed(2)}, {"backoff": {"type": "fixed", "delay": 2000}}),
@@ -57,9 +86,20 @@ def test_hash_fields_are_derived_from_the_options() -> None:
     wire = to_wire(
         {"delay": 2, "priority": 3, "lifo": True, "ttl": 4, "attempts": 5, "job_id": "x", "timeout": 1}
     )
-    assert wire[1:] == (2000, 3, True, 4000, 5, "x")
+    assert wire[1:] == (2000, 3, True, 4000, 5, "x", None, 0)
     assert to_wire({}) is NO_OPTIONS
-    assert NO_OPTIONS == (b"{}", 0, 0, False, 0, 0, None)
+    assert NO_OPTIONS == (b"{}", 0, 0, False, 0, 0, None, None, 0)
+
+
+def test_group_and_cost_are_derived_in_thousandths_of_tokens() -> None:
+    ordering = Ordering("k", 2, rate_limit=RateLimit(5, 1.5), token_bucket=TokenBucket(2.5, 0.0004999))
+    with pytest.raises(ValidationError, match=r"from 0\.001 to"):
+        to_wire({"ordering": ordering})
+    ordering = Ordering("k", 2, rate_limit=RateLimit(5, 1.5), token_bucket=TokenBucket(2.5, 0.0005))
+    wire = to_wire({"ordering": ordering, "cost": 1.0006})
+    assert wire.group == ("k", 2, 5, 1500, 2500, 1)
+    assert wire.cost == 1001
+    assert to_wire({"ordering": Ordering("k")}).group == ("k", 1, 0, 0, 0, 0)
 
 
 NUMBER = "a non-negative finite number of seconds or a timedelta"
@@ -98,6 +138,43 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"lock_duration": timedelta(days=2)}, "lock_duration must be a finite number between 1 and 86400"),
     ({"lock_duration": float("nan")}, "lock_duration must be a finite number between 1 and 86400"),
     ({"lifo": 1}, "lifo must be True or False"),
+    ({"ordering": "k"}, "ordering must be an Ordering or a mapping with its fields, not 'k'"),
+    ({"ordering": {}}, "ordering needs a key"),
+    ({"ordering": Ordering("")}, "ordering.key must be a non-empty string, not ''"),
+    ({"ordering": {"key": 5}}, "ordering.key must be a non-empty string, not 5"),
+    ({"ordering": {"key": "x" * 257}}, "Ordering key exceeds maximum length (257 > 256)."),
+    ({"ordering": {"key": "😀" * 129}}, "Ordering key exceeds maximum length (258 > 256)."),
+    ({"ordering": {"key": "__"}}, "Ordering key '__' is reserved as an internal sentinel."),
+    ({"ordering": {"key": "\ud800"}},
+     "ordering.key must be valid Unicode text: it contains a lone surrogate"),
+    ({"ordering": {"key": "k", "concurrency": 0}}, "ordering.concurrency must be a positive integer"),
+    ({"ordering": {"key": "k", "concurrency": True}}, "ordering.concurrency must be a positive integer"),
+    ({"ordering": {"key": "k", "rateLimit": 1}},
+     "Unknown field of ordering 'rateLimit': did you mean 'rate_limit'?"),
+    ({"ordering": {"key": "k", "rate_limit": {"max": 1}}}, "ordering.rate_limit needs a max and a duration"),
+    ({"ordering": {"key": "k", "rate_limit": RateLimit(0, 1)}},
+     "ordering.rate_limit.max must be a positive integer"),
+    ({"ordering": {"key": "k", "token_bucket": {"capacity": 1}}},
+     "token_bucket needs a capacity and a refill_rate"),
+    *(
+        ({"ordering": {"key": "k", "token_bucket": TokenBucket(bad, 1)}},
+         "token_bucket.capacity must be a positive finite number")
+        for bad in (0, -1, float("inf"), float("nan"), True, "5")
+    ),
+    ({"ordering": {"key": "k", "token_bucket": TokenBucket(1, 0)}},
+     "token_bucket.refill_rate must be a positive finite number"),
+    ({"ordering": {"key": "k", "token_bucket": TokenBucket(10**400, 1)}},
+     "token_bucket.capacity must be a positive finite number, from 0.001 to 10000000000"),
+    *(
+        ({"cost": bad}, "cost must be a non-negative finite number")
+        for bad in (-1, float("inf"), float("nan"), False, "3")
+    ),
+    ({"cost": 0.0001}, "cost must be a non-negative finite number, from 0.001 to 10000000000"),
+    ({"ordering": {"key": "k", "token_bucket": TokenBucket(2, 1)}, "cost": 2.001},
+     "Job cost exceeds token bucket capacity"),
+    ({"ordering": {"key": "k", "token_bucket": TokenBucket(0.5, 1)}},
+     "Job cost exceeds token bucket capacity"),
+    ({"lifo": True, "ordering": Ordering("k")}, "lifo and ordering.key cannot be used together"),
     ({"attempts": -1}, "attempts must be a non-negative integer"),
     ({"attempts": 2.0}, "attempts must be a non-negative integer"),
     ({"attempts": 2**31}, "attempts must be a non-negative integer"),
@@ -123,8 +200,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"atempts": 3}, "Unknown job option 'atempts': did you mean 'attempts'?"),
     (
         {"zzz": 3},
-        "Unknown job option 'zzz': known are attempts, backoff, delay, job_id, lifo, lock_duration, priority,"
-        " remove_on_complete, remove_on_fail, timeout, ttl",
+        "Unknown job option 'zzz': known are attempts, backoff, cost, delay, job_id, lifo, lock_duration,"
+        " ordering, priority, remove_on_complete, remove_on_fail, timeout, ttl",
     ),
 ]  # fmt: skip
 
@@ -176,6 +253,8 @@ def test_options_of_a_stored_job_come_back_under_python_names_in_seconds() -> No
         "delay": 1.5,
         "priority": 2,
         "lifo": False,
+        "ordering": Ordering("k", 2, RateLimit(1, 0.3), TokenBucket(10, 0.5)),
+        "cost": 2.5,
         "ttl": 3.0,
         "attempts": 4,
         "backoff": Backoff("exponential", 0.25, 0.5),
@@ -190,9 +269,11 @@ def test_options_of_a_stored_job_come_back_under_python_names_in_seconds() -> No
 def test_options_written_by_others_are_read_as_far_as_they_make_sense() -> None:
     foreign = {
         "attempts": "many",
-        "backoff": 5,
+        "backoff": {"delay": 5},
         "delay": 1e300,
-        "ordering": {"key": "k"},
+        "ordering": {"concurrency": 2},
+        "cost": "much",
+        "fallbacks": [{"model": "m"}],
         "ttl": 1.5,
         "lifo": None,
     }

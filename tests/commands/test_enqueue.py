@@ -7,7 +7,8 @@ import valkey
 
 from glidemq.commands.enqueue import EnqueueCommand, JobRow
 from glidemq.commands.keys import QueueKeys
-from glidemq.errors import QueueFullError, ServerError
+from glidemq.errors import QueueFullError, ServerError, ValidationError
+from glidemq.options.ordering import GroupOnWire
 from tests.commands.conftest import Execute
 
 
@@ -49,6 +50,29 @@ def test_full_queue_raises_with_the_numbers(execute: Execute, keys: QueueKeys) -
     execute(EnqueueCommand(keys.meta, rows=rows, max_waiting=3))
     with pytest.raises(QueueFullError, match=r"3 jobs wait, and 3 more would exceed max_waiting=5"):
         execute(EnqueueCommand(keys.meta, rows=rows, max_waiting=5))
+
+
+def test_rows_join_their_groups(execute: Execute, raw: valkey.Valkey, keys: QueueKeys) -> None:
+    limited = GroupOnWire("a", 3, 5, 1000, 9000, 500)
+    rows = [
+        JobRow.pack("n", "{}", group=limited, cost=1500),
+        JobRow.pack("n", "{}", group=GroupOnWire("b", 1, 0, 0, 0, 0)),
+    ]
+    execute(EnqueueCommand(keys.meta, rows=rows))
+    job = raw.hgetall(keys.job("1"))
+    assert (job[b"groupKey"], job[b"orderingSeq"], job[b"cost"]) == (b"a", b"1", b"1500")
+    fields = ("maxConcurrency", "rateMax", "rateDuration", "tbCapacity", "tbRefillRate")
+    assert raw.hmget(f"{keys.base}:group:a", fields) == [b"3", b"5", b"1000", b"9000", b"500"]
+    assert raw.hmget(f"{keys.base}:group:b", fields) == [b"1", None, None, None, None]
+
+
+def test_job_that_costs_more_than_its_bucket_holds_is_refused_with_the_others(
+    execute: Execute, raw: valkey.Valkey, keys: QueueKeys
+) -> None:
+    rows = [JobRow.pack("n", "{}"), JobRow.pack("n", "{}", group=GroupOnWire("a", 1, 0, 0, 500, 1))]
+    with pytest.raises(ValidationError, match=r"^Job cost exceeds token bucket capacity$"):
+        execute(EnqueueCommand(keys.meta, rows=rows))
+    assert raw.exists(keys.stream, keys.id) == 0
 
 
 def test_refused_arguments_are_a_server_error(execute: Execute, keys: QueueKeys) -> None:

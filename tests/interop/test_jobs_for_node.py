@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from glidemq.options import from_wire, to_wire
 from tests.interop.allowances import AFTER_ADD
 from tests.interop.differ import assert_same, read_keys
 from tests.interop.snapshot import Case, KeyDump, Snapshot, load_case, rename_queues
@@ -40,22 +41,14 @@ def recorded_jobs(case: Case, queue: str) -> list[dict[str, str]]:
 
 
 def extra_of(job: dict[str, str]) -> dict[str, Any] | bool:
-    """The row's last member, from a recorded job's options."""
-    options = json.loads(job["opts"])
+    """The row's last member, as our own options make it of a recorded job's."""
+    options = from_wire(json.loads(job["opts"]))
     if "ordering" not in options:
         return False
-    given = options["ordering"]
-    ordering = {name: given[name] for name in ("key", "concurrency") if name in given}
-    if "rateLimit" in given:
-        ordering |= {
-            "rate_max": given["rateLimit"]["max"],
-            "rate_duration_ms": given["rateLimit"]["duration"],
-        }
-    if "tokenBucket" in given:
-        bucket = given["tokenBucket"]
-        ordering |= {"tb_capacity": bucket["capacity"] * 1000, "tb_refill": bucket["refillRate"] * 1000}
-    cost = {"cost": options["cost"] * 1000} if "cost" in options else {}
-    return {"ordering": ordering, **cost}
+    wire = to_wire(options)
+    assert wire.json.decode() == job["opts"]
+    assert wire.group is not None
+    return {"ordering": wire.group.members(), **({"cost": wire.cost} if wire.cost else {})}
 
 
 def row_of(job: dict[str, str]) -> list[Any]:

@@ -73,4 +73,6 @@ def _row(name: str, data: bytes, wire: WireOptions) -> bytes:
         ttl_ms=wire.ttl_ms,
         attempts=wire.attempts,
         custom_id=wire.job_id,
+        group=wire.group,
+        cost=wire.cost,
     )

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from glidemq.commands.command import Command, pack
 from glidemq.commands.fragments import packed_call
 from glidemq.commands.status import status_of, unexpected
-from glidemq.errors import QueueFullError
+from glidemq.errors import QueueFullError, ValidationError
+from glidemq.options.ordering import GroupOnWire
 
 
 class JobRow:
@@ -29,8 +30,18 @@ class JobRow:
         custom_id: str | None = None,
         parent_id: str | None = None,
         parent_queue: str | None = None,
+        group: GroupOnWire | None = None,
+        cost: int = 0,
     ) -> bytes:
-        """The row's msgpack. `data` is serialized, `opts` is JSON, both in UTF-8; ttl_ms 0 means none."""
+        """The row's msgpack. `data` is serialized, `opts` is JSON, both in UTF-8; ttl_ms 0 means none.
+
+        cost: in thousandths of tokens, 0 for the default.
+        """
+        extra: dict[str, Any] = {}
+        if group is not None:
+            extra["ordering"] = group.members()
+        if cost:
+            extra["cost"] = cost
         return pack(
             (
                 name,
@@ -44,7 +55,7 @@ class JobRow:
                 custom_id if custom_id is not None else False,
                 parent_id if parent_id is not None else False,
                 parent_queue if parent_queue is not None else False,
-                False,
+                extra or False,
             )
         )
 
@@ -57,7 +68,8 @@ class EnqueueResult(NamedTuple):
 
 
 class EnqueueCommand(Command[EnqueueResult]):
-    """Adds packed rows. Raises QueueFullError when more than `max_waiting` jobs would wait afterwards.
+    """Adds packed rows. Raises QueueFullError when more than `max_waiting` jobs would wait afterwards, and
+    ValidationError when a job costs more than its group's bucket can hold; nothing is added then.
 
     The call carries an id of its own under which the server remembers the reply for a minute: repeating it
     after a lost reply adds nothing.
@@ -100,4 +112,6 @@ class EnqueueCommand(Command[EnqueueResult]):
                 f"{waiting} jobs wait, and {len(self.rows)} more would exceed max_waiting={maximum}; "
                 "nothing was added"
             )
+        if status == "cost_exceeds_capacity":
+            raise ValidationError("Job cost exceeds token bucket capacity")
         raise unexpected(self.function, reply)

@@ -4,6 +4,7 @@ from glidemq.options.backoff import Backoff, BackoffStrategy
 from glidemq.options.durations import Duration, duration_ms
 from glidemq.options.job_options import NO_OPTIONS, JobOptions, WireOptions, from_wire, to_wire
 from glidemq.options.names import check_job_id, check_job_name, check_prefix, check_queue_name
+from glidemq.options.ordering import Ordering, TokenBucket
 from glidemq.options.rate_limit import RateLimit
 from glidemq.options.retention import Retention
 from glidemq.options.schedule import Instant, JobTemplate, Schedule, check_scheduler_name
@@ -17,11 +18,13 @@ __all__ = [
     "Instant",
     "JobOptions",
     "JobTemplate",
+    "Ordering",
     "RateLimit",
     "RepeatableJob",
     "Retention",
     "Schedule",
     "SchedulerEntry",
+    "TokenBucket",
     "WireOptions",
     "check_job_id",
     "check_job_name",

@@ -18,6 +18,16 @@ from glidemq.options.backoff import Backoff, backoff_from_wire, backoff_to_wire
 from glidemq.options.durations import Duration, duration_ms
 from glidemq.options.names import check_job_id
 from glidemq.options.nested import count, seconds, unknown_name
+from glidemq.options.ordering import (
+    GroupOnWire,
+    Ordering,
+    cost_from_wire,
+    cost_to_wire,
+    group_on_wire,
+    millitokens,
+    ordering_from_wire,
+    ordering_to_wire,
+)
 from glidemq.options.retention import Retention, retention_from_wire, retention_to_wire
 
 MAX_PRIORITY = 2048
@@ -31,6 +41,8 @@ class JobOptions(TypedDict, total=False):
     delay: seconds or timedelta before the job may run.
     priority: 0 to 2048. 1 is the most urgent, 2048 the least, 0 (default) comes after all of them.
     lifo: run the newest first, ahead of the jobs without priority.
+    ordering: the group whose jobs run in the order of their adds; an `Ordering`, or a mapping with its fields.
+    cost: what the job takes out of its group's token bucket; 1 if not given.
     ttl: seconds or timedelta after the adding within which the job must start, or it fails with "expired".
     attempts: how often to run the job in all until it succeeds; 0 and 1 both mean once.
     backoff: the wait between attempts; a `Backoff`, or a mapping with its fields.
@@ -44,6 +56,8 @@ class JobOptions(TypedDict, total=False):
     delay: Duration | None
     priority: int | None
     lifo: bool | None
+    ordering: Ordering | Mapping[str, Any] | None
+    cost: float | None
     ttl: Duration | None
     attempts: int | None
     backoff: Backoff | Mapping[str, Any] | None
@@ -54,7 +68,10 @@ class JobOptions(TypedDict, total=False):
 
 
 class WireOptions(NamedTuple):
-    """Checked options: the `opts` JSON and what is repeated in the job hash. 0 means "none" throughout."""
+    """Checked options: the `opts` JSON and what is repeated in the job hash. 0 means "none" throughout.
+
+    cost: in thousandths of tokens.
+    """
 
     json: bytes
     delay_ms: int
@@ -63,6 +80,8 @@ class WireOptions(NamedTuple):
     ttl_ms: int
     attempts: int
     job_id: str | None
+    group: GroupOnWire | None = None
+    cost: int = 0
 
 
 NO_OPTIONS = WireOptions(b"{}", 0, 0, False, 0, 0, None)
@@ -85,6 +104,9 @@ def to_wire(options: Mapping[str, object]) -> WireOptions:
             raise unknown_name(name, list(_RULES), "job option")
         if value is not None:
             wire[rule.wire_name] = rule.to_wire(value)
+    ordering, cost = wire.get("ordering"), millitokens(wire.get("cost", 0))
+    if ordering is not None and wire.get("lifo"):
+        raise ValidationError("lifo and ordering.key cannot be used together")
     return WireOptions(
         orjson.dumps(wire),
         wire.get("delay", 0),
@@ -93,6 +115,8 @@ def to_wire(options: Mapping[str, object]) -> WireOptions:
         wire.get("ttl", 0),
         wire.get("attempts", 0),
         wire.get("jobId"),
+        group_on_wire(ordering, cost) if ordering is not None else None,
+        cost,
     )
 
 
@@ -109,7 +133,7 @@ def from_wire(opts: Mapping[str, Any]) -> JobOptions:
             continue
         try:
             options[name] = rule.from_wire(value)
-        except (TypeError, ValueError, OverflowError, AttributeError):
+        except (TypeError, ValueError, OverflowError, AttributeError, KeyError):
             continue
     return cast(JobOptions, options)
 
@@ -170,6 +194,8 @@ _RULES: dict[str, _Rule] = {
     "delay": _Rule("delay", delay_ms, seconds),
     "priority": _Rule("priority", check_priority, int),
     "lifo": _Rule("lifo", _lifo, bool),
+    "ordering": _Rule("ordering", ordering_to_wire, ordering_from_wire),
+    "cost": _Rule("cost", cost_to_wire, cost_from_wire),
     "ttl": _Rule("ttl", _ttl, seconds),
     "attempts": _Rule("attempts", _attempts, int),
     "backoff": _Rule("backoff", backoff_to_wire, backoff_from_wire),

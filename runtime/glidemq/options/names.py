@@ -1,4 +1,4 @@
-"""Checks of the names that become part of a key: prefix, queue name, job id; and of job names."""
+"""Checks of the names that become part of a key: prefix, queue name, job id, ordering key; and of job names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from glidemq.errors import ValidationError
 
 MAX_NAME_UNITS = 256  # UTF-16 units, as the Node library counts
+RESERVED_ORDERING_KEY = "__"
 
 _QUEUE_NAME_FORBIDDEN = re.compile(r"[{}:]")
 _JOB_ID_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f{}:]")
@@ -48,6 +49,22 @@ def check_job_id(job_id: object) -> str:
     if _JOB_ID_FORBIDDEN.search(job_id):
         raise ValidationError("job_id must not contain control characters, curly braces, or colons")
     return job_id
+
+
+def check_ordering_key(key: object) -> str:
+    """Return `key` if it can name an ordering group.
+
+    Raises:
+        ValidationError: with the documented sentence (features page, section 4).
+    """
+    if not isinstance(key, str) or not key:
+        raise ValidationError(f"ordering.key must be a non-empty string, not {key!r:.40}")
+    units = _utf16_units(key, "ordering.key")
+    if units > MAX_NAME_UNITS:
+        raise ValidationError(f"Ordering key exceeds maximum length ({units} > {MAX_NAME_UNITS}).")
+    if key == RESERVED_ORDERING_KEY:
+        raise ValidationError("Ordering key '__' is reserved as an internal sentinel.")
+    return key
 
 
 def check_job_name(name: object) -> str:

@@ -31,7 +31,10 @@ def nested_option(kind: type[T], value: object, name: str) -> T:
             if key not in known:
                 raise unknown_name(key, known, f"field of {name}")
         return kind(**mapping)
-    raise ValidationError(f"{name} must be a {kind.__name__} or a mapping with its fields, not {value!r:.40}")
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    raise ValidationError(
+        f"{name} must be {article} {kind.__name__} or a mapping with its fields, not {value!r:.40}"
+    )
 
 
 def unknown_name(name: object, known: list[str], what: str) -> ValidationError:
