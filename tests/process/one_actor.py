@@ -1,7 +1,8 @@
-"""A sync actor in the test's own process, whose gateway's part the test plays."""
+"""An actor in the test's own process, whose gateway's part the test plays."""
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from glidemq.commands.command import pack, unpack
 from glidemq.config import RuntimeConfig
 from glidemq.process.actor_context import ActorContext
 from glidemq.process.sync_actor import SyncActor
-from glidemq.process_spec import ActorSpec, CellMemory
+from glidemq.process_spec import ActorSpec, CellMemory, Role
 from glidemq.rings.actor_segment import ActorSegment
 from glidemq.rings.gateway_side import GatewaySide
 from glidemq.rings.records import JobIdentity, Record, RecordKind
@@ -22,26 +23,27 @@ QUEUE = "q"
 PROCESSED_ON = 1_795_313_086_551
 
 
-class OneActor:
-    """One `SyncActor` over real memory, driven job by job on the caller's thread.
+class OneProcess:
+    """One actor process's context over real memory, with the gateway's side of it.
 
     Owns: the memory. Stops when: the process does; made in a forked child.
     """
 
-    def __init__(self, processor: Callable[[SyncJob[Any, Any]], Any], **options: Any) -> None:
+    def __init__(self, processor: Callable[[Any], Any], *, kill_grace: float = 5.0, **options: Any) -> None:
         self.board = StatusBoard.create(1)
         self._segment = ActorSegment.create()
         bells = [Doorbell.create_fd() for _ in range(3)]
         self.page = self.board.slot(1)
-        self.page.begin(1, ProcessRole.SYNC_ACTOR, monotonic_ns())
+        role: Role = "async" if inspect.iscoroutinefunction(processor) else "sync"
+        kind = ProcessRole.ASYNC_ACTOR if role == "async" else ProcessRole.SYNC_ACTOR
+        self.page.begin(1, kind, monotonic_ns())
         self.gateway: GatewaySide = ActorSegment.attach(self._segment.fds()).gateway_side()
         self.actor_bell = self.page.bell(bells[1])
         app = App()
         app.processor(QUEUE, **options)(processor)
         memory = CellMemory(self.board.fd, (self._segment.fds(),), (bells[1],), bells[0], bells[2])
-        config = RuntimeConfig(app="in:process", url="valkey://nowhere")
-        spec = ActorSpec(config, 0, 0, "sync", 1, memory, os.getppid(), app)
-        self.actor = SyncActor(ActorContext(spec))
+        config = RuntimeConfig(app="in:process", url="valkey://nowhere", kill_grace=kill_grace)
+        self.context = ActorContext(ActorSpec(config, 0, 0, role, 1, memory, os.getppid(), app))
         self._seqs = 0
 
     def push(self, data: bytes = b"{}", *, processed_on: int = PROCESSED_ON) -> int:
@@ -54,10 +56,11 @@ class OneActor:
         assert self.gateway.activations.try_push(RecordKind.ACTIVATION, seq, header, blob)
         return seq
 
-    def process(self) -> None:
-        """Have the actor take and process one job."""
-        (activation,) = self.actor._side.take_activations(1)
-        self.actor._process(activation)
+    def fill_ring(self) -> None:
+        """Leave no room for an outcome, as when the server is away."""
+        for size in (30_000, 0):
+            while self.context.side.outbound.try_push(RecordKind.COMMAND, 0, b"", b"x" * size):
+                pass
 
     def outcomes(self) -> list[Record]:
         """What the actor has reported since the last look."""
@@ -66,6 +69,19 @@ class OneActor:
             self.gateway.outbound.acknowledge(items[-1][1])
             found += [record for record, _ in items]
         return [record for record in found if record.kind in (RecordKind.COMPLETION, RecordKind.FAILURE)]
+
+
+class OneActor(OneProcess):
+    """One `SyncActor`, driven job by job on the caller's thread."""
+
+    def __init__(self, processor: Callable[[SyncJob[Any, Any]], Any], **options: Any) -> None:
+        super().__init__(processor, **options)
+        self.actor = SyncActor(self.context)
+
+    def process(self) -> None:
+        """Have the actor take and process one job."""
+        (activation,) = self.actor._side.take_activations(1)
+        self.actor._process(activation)
 
 
 def reason_in(record: Record) -> str:

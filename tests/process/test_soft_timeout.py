@@ -118,10 +118,7 @@ def test_a_finished_job_is_not_timed_while_it_waits_for_room() -> None:
 
     def in_child() -> None:
         one = OneActor(runs)
-        while one.actor._side.outbound.try_push(RecordKind.COMMAND, 0, b"", b"x" * 30_000):
-            pass
-        while one.actor._side.outbound.try_push(RecordKind.COMMAND, 0, b"", b""):
-            pass
+        one.fill_ring()
         one.push()
         timed: list[int] = []
 

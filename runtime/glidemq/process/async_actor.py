@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
+from typing import NamedTuple
 
 import uvloop
 
@@ -21,7 +21,18 @@ from glidemq.rings.records import JobIdentity, RecordKind
 from glidemq.shared_memory.status_slot import ProcessState
 
 RECORDS_PER_READ = 64
-FULL_RING_RETRY_S = 0.002
+FULL_RING_RETRY_S = 0.01
+# Coroutines that nobody waits for get so long to end with the process.
+LEAVE_S = 0.5
+
+
+class _Report(NamedTuple):
+    """The end of one job, on its way to the gateway."""
+
+    kind: RecordKind
+    activation: TakenActivation
+    header: bytes
+    body: bytes
 
 
 class _Lane:
@@ -63,6 +74,8 @@ class AsyncActor:
             for name, processor in context.processors.items()
         }
         self._flags: dict[int, LoopAbortFlag] = {}
+        self._unreported: deque[_Report] = deque()
+        self._retrying = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake_scheduled = False
         self._finished = asyncio.Event()
@@ -77,7 +90,10 @@ class AsyncActor:
         beat = self._loop.create_task(self._beat())
         context.announce_ready("async")
         self._on_bell()
-        await self._finished.wait()
+        finished = self._loop.create_task(self._finished.wait())
+        await asyncio.wait({beat, finished}, return_when=asyncio.FIRST_COMPLETED)
+        if beat.done():  # the rings are damaged, or we are: the jobs run again elsewhere
+            beat.result()
         beat.cancel()
         self._loop.remove_reader(bell_fd)
         self._wake_now()
@@ -105,7 +121,8 @@ class AsyncActor:
             if side.replies.is_empty() and (side.activations.is_empty() or not side.ledger.free_slots()):
                 break
             bell.cancel_sleep()
-        if self._context.told_to_go and not self._tasks and side.activations.is_empty():
+        idle = not self._tasks and not self._unreported and side.activations.is_empty()
+        if idle and self._context.told_to_go:
             self._finished.set()
 
     def _read_replies(self) -> None:
@@ -139,19 +156,21 @@ class AsyncActor:
                 self._skip(activation)
                 continue
             lane.free -= 1
-            task = self._loop.create_task(self._process(activation, identity, lane))
+            # Before the task's first step: an abort may come until then.
+            flag = self._flags[activation.record.seq] = LoopAbortFlag()
+            task = self._loop.create_task(self._process(activation, identity, lane, flag))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def _skip(self, activation: TakenActivation) -> None:
-        self._report(RecordKind.SKIPPED, activation.record.seq, b"", b"")
-        self._side.finish(activation)
+        self._report(_Report(RecordKind.SKIPPED, activation, b"", b""))
 
     # -- running --------------------------------------------------------------------------------------------
 
-    async def _process(self, activation: TakenActivation, identity: JobIdentity, lane: _Lane) -> None:
+    async def _process(
+        self, activation: TakenActivation, identity: JobIdentity, lane: _Lane, flag: LoopAbortFlag
+    ) -> None:
         record = activation.record
-        flag = self._flags[record.seq] = LoopAbortFlag()
         started_ns = monotonic_ns()
         status = self._slot
         status.current_seq = record.seq
@@ -160,8 +179,7 @@ class AsyncActor:
         outcome = await lane.execution.run(record.body, flag, urgent=identity.flags != 0)
         service_ns = monotonic_ns() - started_ns
         kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
-        self._report(kind, record.seq, outcome_header(service_ns, identity.queue), outcome.row)
-        self._side.finish(activation)
+        self._report(_Report(kind, activation, outcome_header(service_ns, identity.queue), outcome.row))
         del self._flags[record.seq]
         self._done += 1
         status.jobs_done = self._done
@@ -174,12 +192,27 @@ class AsyncActor:
         lane.free += 1
         self._start_waiting(lane)
 
-    def _report(self, kind: RecordKind, seq: int, header: bytes, body: bytes) -> None:
-        outbound = self._side.outbound
-        while not outbound.try_push(kind, seq, header, body):
-            # Back-pressure: the gateway is behind, or away. Nothing else may run meanwhile, or it would pile up too.
-            self._context.gateway_bell.ring_always()
-            time.sleep(FULL_RING_RETRY_S)
+    def _report(self, report: _Report) -> None:
+        self._unreported.append(report)
+        if not self._retrying:
+            self._push_reports()
+
+    def _push_reports(self) -> None:
+        """Push what has ended, in its order, and forget those jobs.
+
+        There may be no room, as the gateway is behind or the server away. The loop goes on turning then; what waits is
+        bounded by the ledger, which takes no more jobs than it has slots.
+        """
+        self._retrying = False
+        while self._unreported:
+            kind, activation, header, body = self._unreported[0]
+            if not self._side.outbound.try_push(kind, activation.record.seq, header, body):
+                self._context.gateway_bell.ring_always()
+                self._retrying = True
+                self._loop.call_later(FULL_RING_RETRY_S, self._push_reports)
+                return
+            self._unreported.popleft()
+            self._side.finish(activation)
         self._wake_soon()
 
     # -- waking the gateway ---------------------------------------------------------------------------------
@@ -203,4 +236,13 @@ def run(context: ActorContext) -> int:
     async def main() -> int:
         return await AsyncActor(context).run()
 
-    return uvloop.run(main())
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    status = loop.run_until_complete(main())
+    # Not uvloop.run, which waits for ever for a coroutine that ignores its cancellation.
+    left_behind = asyncio.all_tasks(loop)
+    for task in left_behind:
+        task.cancel()
+    if left_behind:
+        loop.run_until_complete(asyncio.wait(left_behind, timeout=LEAVE_S))
+    return status
