@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -66,7 +67,7 @@ async def test_jobs_are_stored_as_by_a_queue(
 @pytest.mark.parametrize(("options", "message"), REFUSED)
 async def test_bad_options_are_refused_as_by_a_queue(options: dict[str, Any], message: str) -> None:
     async with Producer[Any]("q", connection=NO_SERVER) as producer:
-        with pytest.raises(ValidationError, match=message):
+        with pytest.raises(ValidationError, match=re.escape(message)):
             await producer.add("n", 1, **options)
         with pytest.raises(SerializationError):
             await producer.add_bulk([("n", {1, 2})])
