@@ -14,6 +14,8 @@ import json
 import time
 from typing import Any
 
+import uvloop
+
 from glidemq import Queue
 from glidemq.options import JobOptions
 
@@ -56,7 +58,7 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--every-ms", type=float)
     parser.add_argument("--kind", choices=sorted(KINDS), default="fifo")
-    asyncio.run(produce(parser.parse_args()))
+    uvloop.run(produce(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -63,23 +63,29 @@ class FcallPipeline:
         reply: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting.append(PendingCall(function, key, arguments, give_up_at, reply))
         if not self._flush_scheduled:
-            self._flush_scheduled = True
-            self._loop.call_soon(self._flush)
+            self._start_sender()
         return reply
 
-    def _flush(self) -> None:
+    def _start_sender(self) -> None:
+        # A task begins in the next turn of the loop: whatever is submitted in this one is in time.
+        if len(self._in_flight) < self._max_in_flight:
+            self._flush_scheduled = True
+            task = self._loop.create_task(self._send_waiting())
+            self._in_flight.add(task)
+            task.add_done_callback(self._sent)
+
+    async def _send_waiting(self) -> None:
         self._flush_scheduled = False
-        while self._waiting and len(self._in_flight) < self._max_in_flight:
-            batch = self._take_batch()
-            if batch:
-                task = self._loop.create_task(self._send(batch))
-                self._in_flight.add(task)
-                task.add_done_callback(self._sent)
+        batch = self._take_batch()
+        if self._waiting and not self._flush_scheduled:
+            self._start_sender()
+        if batch:
+            await self._send(batch)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
         if self._waiting and not self._flush_scheduled:
-            self._flush()
+            self._start_sender()
 
     def _take_batch(self) -> list[PendingCall]:
         now = monotonic_s()
