@@ -19,6 +19,7 @@ RANGE: Arguments = {"start": 0, "end": -1}
 READING: dict[str, Arguments] = {
     "get_job": {"id": "1"},
     "get_jobs": {"state": "waiting", **RANGE},
+    "search_jobs": {"name": "n"},
     "get_counts": {},
     "get_logs": {"id": "1", **RANGE},
     "is_paused": {},

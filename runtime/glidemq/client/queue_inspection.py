@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Generic, Literal
 
 from glidemq.client.job_logs import JobLogs
+from glidemq.client.job_search import JobSearch
 from glidemq.client.queue_handle import QueueHandle
 from glidemq.client.queue_report import Metrics, WorkerInfo, metrics_from, worker_from
 from glidemq.commands.get_counts import GetCountsCommand
@@ -16,6 +17,7 @@ from glidemq.commands.get_metrics import GetMetricsCommand
 from glidemq.commands.get_settings import GetSettingsCommand
 from glidemq.commands.get_workers import GetWorkersCommand
 from glidemq.commands.is_paused import IsPausedCommand
+from glidemq.commands.search_jobs import SearchJobsCommand
 from glidemq.job import Job
 from glidemq.job.record import In, Out
 from glidemq.options import RateLimit, check_job_id
@@ -47,6 +49,37 @@ class QueueInspection(QueueHandle, Generic[In, Out]):
         """
         first = GetJobsCommand(self._queue_key, state=state, start=start, end=end, exclude_data=exclude_data)
         return [self._stored(fields) async for page in self._pages(first) for fields in page.jobs]
+
+    async def search_jobs(
+        self,
+        *,
+        state: str | None = None,
+        name: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        limit: int = 100,
+        exclude_data: bool = False,
+    ) -> list[Job[In, Out]]:
+        """The jobs that meet all conditions, at most `limit` of them.
+
+        state: exactly this one, in the order of `get_jobs`; also group-waiting and waiting-children.
+        name: exactly this one. Both None: any.
+        data: members that the job's data, once deserialized, has with equal values, whatever else it has.
+        exclude_data: leave data and return value out of what is returned.
+
+        Without a state, and for the two states named above, every job of the queue is looked at, in no order. The
+        server is asked in many short calls; only jobs whose state and name fit are sent. Jobs that move meanwhile may
+        be missed.
+
+        Raises:
+            ValidationError: an unknown state, a limit that is no positive integer, data that is no mapping.
+        Source: features page, section 8.
+        """
+        search = JobSearch(self._payload, data, limit, exclude_data=exclude_data)
+        first = SearchJobsCommand(self._queue_key, state=state, name=name, exclude_data=not search.needs_data)
+        async for page in self._pages(first):
+            if search.take(page.jobs):
+                break
+        return [self._stored(fields) for fields in search.found]
 
     async def get_job_counts(self) -> dict[str, int]:
         """State to number of jobs, for all states that can be counted at once.
