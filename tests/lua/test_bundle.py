@@ -56,3 +56,15 @@ def test_every_function_is_prefixed(library: None, raw: valkey.Valkey) -> None:
     listed = raw.function_list(library=LIBRARY_NAME)
     functions = {dict(zip(f[::2], f[1::2], strict=True))[b"name"].decode() for f in listed[0][5]}
     assert functions == {f"gmq_{name}" for name in command_names()}
+
+
+# Where else a state is written: with all other fields of a new job.
+NEW_JOBS = "queue/adding"
+
+
+@pytest.mark.parametrize(
+    "stem", sorted({*STRUCTURES, *(f"commands/{name}" for name in command_names())} - {NEW_JOBS})
+)
+def test_only_one_function_writes_the_state_of_a_job(stem: str) -> None:
+    writes = re.findall(r'"HSET",[^)]*?"state"', source_of(stem))
+    assert len(writes) == (1 if stem == "job/states" else 0)

@@ -76,7 +76,7 @@ Library.command("change_delay", {}, SPEC, function(keys, args, now)
   if outcome ~= "ok" then
     return Replies.pack(outcome, state_or_rest)
   end
-  redis.call("HSET", key, "state", state_or_rest, "delay", delay_ms)
+  States.enter(keys, id, state_or_rest, "delay", delay_ms)
   Events.emit(keys, "delay-changed", id, "delay", delay_ms)
   Ready.ring(keys)
   return Replies.pack("ok")

@@ -28,7 +28,7 @@ local function prioritize_waiting(keys, id, job, priority, resume)
   end
   if outcome == "ok" then
     Delayed.add(keys, id, priority, 0)
-    redis.call("HSET", keys.job .. id, "state", "prioritized")
+    States.enter(keys, id, "prioritized")
   end
   return outcome, unsearched
 end
@@ -41,7 +41,7 @@ local function rescore(keys, id, job, priority)
   if job[STATE] == "prioritized" and priority == 0 then
     redis.call("ZREM", keys.scheduled, id)
     Promotion.place(keys, id, 0, job[NAME], job[LIFO])
-    redis.call("HSET", keys.job .. id, "state", "waiting")
+    States.enter(keys, id, "waiting")
   else
     local _, due = Delayed.split(score)
     Delayed.add(keys, id, priority, due)
@@ -74,6 +74,7 @@ Library.command("change_priority", {}, SPEC, function(keys, args)
     return Replies.pack(outcome, rest)
   end
   redis.call("HSET", key, "priority", priority)
+  States.changed(keys, id)
   Events.emit(keys, "priority-changed", id, "priority", priority)
   Ready.ring(keys)
   return Replies.pack("ok")

@@ -8,7 +8,7 @@
 
 local function retry_at_once(settlement, id, name, lifo)
   local keys = settlement.keys
-  redis.call("HSET", keys.job .. id, "state", "waiting")
+  States.enter(keys, id, "waiting")
   if lifo == "1" then
     redis.call("RPUSH", keys.lifo, id)
     settlement.rings = true
@@ -30,7 +30,7 @@ local function retry(settlement, id, reason, delay_ms, attempts_made, fields)
     retry_at_once(settlement, id, fields.name, fields.lifo)
     return
   end
-  redis.call("HSET", job, "state", "delayed")
+  States.enter(keys, id, "delayed")
   Delayed.add(keys, id, fields.priority, now + delay_ms)
 end
 

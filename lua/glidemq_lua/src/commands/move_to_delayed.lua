@@ -31,7 +31,7 @@ local function move(settlement, row)
   end
   local due = math.max(until_ms, now)
   Delayed.add(keys, id, tonumber(values[4]) or 0, due)
-  redis.call("HSET", job, "state", "delayed", "delay", due - now, Lease.RUN, Lease.spent(token))
+  States.enter(keys, id, "delayed", "delay", due - now, Lease.RUN, Lease.spent(token))
   if data then
     redis.call("HSET", job, "data", data)
   end

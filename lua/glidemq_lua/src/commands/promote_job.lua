@@ -19,7 +19,7 @@ Library.command("promote_job", { "allow-oom" }, { id = "string" }, function(keys
   if Promotion.place(keys, id, tonumber(job[5]) or 0, job[3], job[4]) then
     Ready.ring(keys)
   end
-  redis.call("HSET", key, "state", "waiting", "delay", "0")
+  States.enter(keys, id, "waiting", "delay", "0")
   Events.emit(keys, "promoted", id)
   return Replies.pack("ok")
 end)

@@ -45,8 +45,8 @@ local function complete(settlement, row)
     Ending.revoke_run(settlement, id, token, processed_on, policy)
     return Replies.FAILED
   end
-  redis.call(
-    "HSET", job, "state", "completed", "returnvalue", row[5], "finishedOn", now, Lease.RUN, Lease.spent(token)
+  States.enter(
+    keys, id, "completed", "returnvalue", row[5], "finishedOn", now, Lease.RUN, Lease.spent(token)
   )
   settlement:event("completed", id, "returnvalue", row[5])
   settlement:complete(id, math.max(now - processed_on, 0), row[6])

@@ -15,7 +15,7 @@ local function notify(settlement, parent_id, member)
   if done < redis.call("SCARD", keys.deps .. parent_id) or not States.allows("wake", fields[1]) then
     return
   end
-  redis.call("HSET", parent, "state", "waiting")
+  States.enter(keys, parent_id, "waiting")
   Ready.append(keys, parent_id, fields[2])
   settlement:event("active", parent_id)
 end

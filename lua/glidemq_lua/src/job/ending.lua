@@ -8,9 +8,7 @@ Ending.EXPIRED = "expired"
 -- `processed_on` is the start of the run that ended, or false. Extra fields of the hash follow.
 function Ending.fail(settlement, id, reason, processed_on, policy, ...)
   local now = settlement.now
-  redis.call(
-    "HSET", settlement.keys.job .. id, "state", "failed", "failedReason", reason, "finishedOn", now, ...
-  )
+  States.enter(settlement.keys, id, "failed", "failedReason", reason, "finishedOn", now, ...)
   settlement:event("failed", id, "failedReason", reason)
   settlement:fail(id, math.max(now - (tonumber(processed_on) or now), 0), policy)
 end
@@ -26,9 +24,7 @@ end
 
 -- Revoked while nobody ran it. What tells is the event `revoked`, which a flagged job gets as well.
 function Ending.revoke(settlement, id)
-  redis.call(
-    "HSET", settlement.keys.job .. id, "state", "failed", "failedReason", Ending.REVOKED, "finishedOn", settlement.now
-  )
+  States.enter(settlement.keys, id, "failed", "failedReason", Ending.REVOKED, "finishedOn", settlement.now)
   settlement:event("revoked", id)
   settlement:fail(id, 0, false)
 end
@@ -36,9 +32,7 @@ end
 -- Nobody started the job before its `expireAt`: no attempt is counted.
 function Ending.expire(settlement, id)
   local now = settlement.now
-  redis.call(
-    "HSET", settlement.keys.job .. id, "state", "failed", "failedReason", Ending.EXPIRED, "finishedOn", now
-  )
+  States.enter(settlement.keys, id, "failed", "failedReason", Ending.EXPIRED, "finishedOn", now)
   settlement:event("expired", id)
   settlement:fail(id, 0, false)
 end

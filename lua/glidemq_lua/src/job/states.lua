@@ -47,3 +47,16 @@ local LEGAL = {
 function States.allows(transition, state)
   return LEGAL[transition][state] == true
 end
+
+-- What this call has changed about a job may have to be told elsewhere, once the call is over (see Library.command).
+function States.changed(keys, id)
+  local changed = keys.changed
+  changed[#changed + 1] = id
+end
+
+-- The only way into a state. Further fields of the hash follow; a job that comes into being gets its first state with
+-- the others.
+function States.enter(keys, id, state, ...)
+  redis.call("HSET", keys.job .. id, "state", state, ...)
+  States.changed(keys, id)
+end

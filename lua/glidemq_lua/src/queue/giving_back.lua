@@ -7,9 +7,8 @@ function GivingBack.open(settlement)
 end
 
 local function wait_again(keys, id, run)
-  local job = keys.job .. id
-  redis.call("HSET", job, "state", "waiting", Lease.RUN, run)
-  redis.call("HDEL", job, "processedOn", "lastActive")
+  States.enter(keys, id, "waiting", Lease.RUN, run)
+  redis.call("HDEL", keys.job .. id, "processedOn", "lastActive")
 end
 
 -- `run` replaces the holder's token; `job` carries lifo, name and cell of the hash (false when absent).

@@ -52,13 +52,12 @@ local function start(self, id, values, entry_id, ...)
   local now = self.settlement.now
   local number = #self.activations + 1
   local token = self.run .. "." .. number
-  local job = self.settlement.keys.job .. id
+  local keys = self.settlement.keys
   if entry_id ~= "" then
-    redis.call("HSET", job, "state", "active", "processedOn", now, "lastActive", now, Lease.RUN, token, ...)
+    States.enter(keys, id, "active", "processedOn", now, "lastActive", now, Lease.RUN, token, ...)
   else
-    redis.call(
-      "HSET", job, "state", "active", "processedOn", now, "lastActive", now, Lease.RUN, token,
-      "x-py:cell", self.cell, ...
+    States.enter(
+      keys, id, "active", "processedOn", now, "lastActive", now, Lease.RUN, token, "x-py:cell", self.cell, ...
     )
   end
   self.activations[number] = Record.activation(values, now, token, entry_id)

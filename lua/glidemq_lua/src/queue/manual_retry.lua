@@ -10,7 +10,7 @@ function ManualRetry.schedule(keys, id, now)
     return false
   end
   Delayed.add(keys, id, tonumber(job[3]) or 0, now)
-  redis.call("HSET", key, "state", "delayed", "attemptsMade", "0", "failedReason", "", "finishedOn", "")
+  States.enter(keys, id, "delayed", "attemptsMade", "0", "failedReason", "", "finishedOn", "")
   if job[4] then
     -- Killed processes are counted anew; the field alone still makes it run with no other beside it.
     redis.call("HSET", key, "x-py:crashes", "0")

@@ -16,9 +16,9 @@ function Parking.park(settlement, group, id, seq, timestamp, slot)
   redis.call("ZADD", keys.groupq .. group.key, seq or tonumber(id) or tonumber(timestamp) or 0, id)
   if group:holds(seq, slot) then
     group:free_slot()
-    redis.call("HSET", keys.job .. id, "state", "group-waiting", Group.SLOT, Group.GIVEN_UP)
+    States.enter(keys, id, "group-waiting", Group.SLOT, Group.GIVEN_UP)
   else
-    redis.call("HSET", keys.job .. id, "state", "group-waiting")
+    States.enter(keys, id, "group-waiting")
   end
 end
 
@@ -35,9 +35,7 @@ function Parking.park_running(settlement, group, id, seq, position, run)
   end
   redis.call("ZADD", queue, score, id)
   group:free_slot()
-  redis.call(
-    "HSET", keys.job .. id, "state", "group-waiting", Lease.RUN, run, Group.SLOT, Group.GIVEN_UP
-  )
+  States.enter(keys, id, "group-waiting", Lease.RUN, run, Group.SLOT, Group.GIVEN_UP)
 end
 
 -- A parked job stands in front of all jobs of its group that come after `seq`.
@@ -105,10 +103,10 @@ local function look(settlement, group, plan, id)
   if group:has_started(seq) then
     -- The slot is kept for it, so that nobody takes its turn before it is read.
     group:take_slot()
-    redis.call("HSET", key, "state", "waiting", Group.SLOT, Group.HELD)
+    States.enter(keys, id, "waiting", Group.SLOT, Group.HELD)
   else
     plan.first_starts = plan.first_starts + 1
-    redis.call("HSET", key, "state", "waiting")
+    States.enter(keys, id, "waiting")
   end
   place(keys, id, job[6], job[5])
   return WOKEN

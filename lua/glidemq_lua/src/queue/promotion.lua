@@ -36,7 +36,7 @@ local function promote_member(settlement, member, class)
   end
   if subscription then
     redis.call("XADD", keys.stream, "*", "jobId", id, "name", fields[2] or "", "retryGroup", subscription)
-    redis.call("HSET", job, "state", "waiting")
+    States.enter(keys, id, "waiting")
     settlement:event("promoted", id)
     return "promoted", false
   end
@@ -50,7 +50,7 @@ local function promote_member(settlement, member, class)
     return "expired", false
   end
   local to_list = Promotion.place(keys, id, class, fields[2], fields[3])
-  redis.call("HSET", job, "state", "waiting")
+  States.enter(keys, id, "waiting")
   settlement:event("promoted", id)
   return "promoted", to_list
 end

@@ -57,7 +57,8 @@ local naming = {
 
 function Keys.of(meta_key)
   local prefix = string.sub(meta_key, 1, -META_SUFFIX_LENGTH - 1)
-  return setmetatable({ prefix = prefix }, naming)
+  -- changed: the ids of the jobs that this call has changed, see States.
+  return setmetatable({ prefix = prefix, changed = {} }, naming)
 end
 
 -- The bare queue name, as stored in parentQueue: the text between the braces.
