@@ -42,6 +42,7 @@ STRUCTURES = (
     "queue/giving_back",
     "job/stall",
     "queue/delayed",
+    "queue/suspension",
     "queue/promotion",
     "queue/manual_retry",
     "queue/ordering",

@@ -7,6 +7,7 @@ library.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 
 import pytest
@@ -39,6 +40,9 @@ LEGAL = {
     ("prioritized", "promote_due"): "waiting",
     ("waiting-children", "last child completes"): "waiting",
     ("active", "move_to_delayed"): "delayed",
+    ("active", "suspend"): "suspended",
+    ("suspended", "signal"): "waiting",
+    ("suspended", "time out"): "failed",
     ("waiting", "revoke"): "failed",
     ("delayed", "revoke"): "failed",
     ("prioritized", "revoke"): "failed",
@@ -125,6 +129,15 @@ def clean(driven: DrivenQueue, state: str) -> bool:
     return ids == [JOB.encode()]
 
 
+def time_out(driven: DrivenQueue, run: Started) -> bool:
+    """The job stands among those whose time is over; a foreign runtime may have left it there."""
+    driven.client.zadd(driven.key("suspended"), {JOB: driven.now - 1})
+    if driven.state(JOB) in ("delayed", "prioritized"):
+        driven.client.zadd(driven.key("scheduled"), {JOB: driven.now + FAR})
+    driven.promote_due(limit=0, prioritized_limit=0)
+    return driven.state(JOB) == "failed"
+
+
 COMMANDS: dict[str, Callable[[DrivenQueue, Started], bool]] = {
     "start": start,
     "complete": lambda driven, run: driven.complete(run) == [1],
@@ -139,6 +152,11 @@ COMMANDS: dict[str, Callable[[DrivenQueue, Started], bool]] = {
     "move_to_delayed": lambda driven, run: (
         driven.call("move_to_delayed", rows=[[*run.fence, run.entry_id, driven.now + FAR, "{}"]])[2] == [1]
     ),
+    "suspend": lambda driven, run: (
+        driven.call("suspend", rows=[[*run.fence, run.entry_id, "why", FAR, False]])[2] == [1]
+    ),
+    "signal": lambda driven, run: driven.call("signal", id=JOB, name="go", data="", idem="i") == [b"resumed"],
+    "time out": time_out,
     "revoke": lambda driven, run: driven.call("revoke", id=JOB)[0] == b"revoked",
     "promote_job": lambda driven, run: driven.call("promote_job", id=JOB) == [b"ok"],
     "change_priority": lambda driven, run: driven.call("change_priority", id=JOB, priority=3) == [b"ok"],
@@ -176,6 +194,9 @@ def test_illegal_transition_is_refused_and_changes_nothing(
     COMMANDS[command](driven, run)
     assert driven.state(JOB) == state
     after = driven.job(JOB)
+    if command == "signal" and state not in ("completed", "failed"):
+        # The next wait takes it up.
+        assert json.loads(after.pop("x-py:signals"))[0]["name"] == "go"
     if command == "last child completes":
         # A parent counts its finished children in any state.
         after = {name: value for name, value in after.items() if not name.startswith("dep")}

@@ -1,7 +1,7 @@
 -- promote_due: make due jobs ready, and those of groups whose limits let them go, and tell when to come back.
 -- Moves:  delayed, prioritized, group-waiting -> waiting; delayed, prioritized -> failed (expired); group-waiting ->
---         failed (expired, too dear)
--- Keys:   scheduled, job, stream, priority, lifo, failed, events, metrics, bell, ratelimited, ordering, group, groupq
+--         failed (expired, too dear); suspended -> failed (its time is over)
+-- Keys:   scheduled, job, stream, priority, lifo, failed, events, metrics, bell, ratelimited, suspended, ordering, group, groupq
 -- Args:   limit, prioritized_limit, events
 -- Reply:  ["ok", promoted, expired, next_due_ms]; -1: nothing scheduled; not after now: call again. The numbers are
 --         those of delayed and prioritized jobs.
@@ -18,9 +18,10 @@ Library.command("promote_due", { "allow-oom" }, SPEC, function(keys, args, now)
   local settlement = Settlement.open(keys, now, args)
   local limit, prioritized_limit = math.min(args.limit, MOST), math.min(args.prioritized_limit, MOST)
   Groups.promote_due(settlement)
+  Suspension.expire_due(settlement)
   local result = Promotion.run(settlement, limit, prioritized_limit, MAX_CLASSES)
   settlement:close()
-  local next_due = Promotion.earlier(result.next_due, Groups.next_due(settlement))
+  local next_due = Promotion.earliest(settlement, result.next_due)
   if result.wrote_list then
     Ready.ring(keys)
   end

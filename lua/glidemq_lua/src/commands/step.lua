@@ -1,17 +1,19 @@
 -- step: one cycle of a queue - record what has completed, and start what comes next.
 -- Moves:  active -> completed, or failed (revoked); waiting -> active, or group-waiting (its group does not let it);
 --         delayed, prioritized -> waiting; waiting, group-waiting -> failed (expired, revoked, malformed, too dear);
---         group-waiting -> waiting; waiting-children -> waiting (a parent's last child completed)
+--         group-waiting -> waiting; waiting-children -> waiting (a parent's last child completed);
+--         suspended -> failed (its time is over)
 -- Keys:   job, stream, bell, scheduled, priority, lifo, list-active, completed, failed, events, metrics, meta, rate,
---         ratelimited, ordering, group, groupq, x-py:active, x-py:cells; log, jstream, signals, deps, parents of
---         removed jobs
+--         ratelimited, suspended, ordering, group, groupq, x-py:active, x-py:cells; log, jstream, signals, deps,
+--         parents of removed jobs
 -- Args:   consumer, cell, run, complete [[id, token, processed_on, entry_id, returnvalue, retain]], slots, ahead,
 --         claimed [[entry_id, id]], rung [ring_id], limiter {max, duration_ms}, events, metrics, max_bytes
 -- Reply:  ["ok", now_ms, [code], [[blob, id, token, entry_id, name, opts, processed_on, flags]],
 --         [paused, next_due_ms, more, expired, quarantined]]
 --         code: 1 completed; 6 failed, since it was revoked
 --         more: 0 nothing is left, 1 ask again, 2 what is left may not start now and asking again would not help
---         next_due_ms: when to ask again: a job falls due, a group is let go, or with more = 2 a window ends
+--         next_due_ms: when to ask again: a job falls due, a group is let go, a suspended job's time is over, or with
+--         more = 2 a window ends
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: completed, promoted, expired, failed, active (of a woken parent)
 
@@ -230,7 +232,7 @@ local function next_look(settlement, promotion, more, paused, window)
   elseif window and window.free <= 0 and more == Intake.BLOCKED then
     return window.ends
   end
-  return Promotion.earlier(promotion.next_due, Groups.next_due(settlement))
+  return Promotion.earliest(settlement, promotion.next_due)
 end
 
 local function ring_for_lists(keys)
@@ -260,6 +262,7 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
   local rung = args.rung or {}
   Ready.answer(keys, rung)
   Groups.promote_due(settlement)
+  Suspension.expire_due(settlement)
   local paused, concurrency, rate = Limits.read(keys)
   local slots, ahead = args.slots, args.ahead
   local intake = Intake.open(settlement, args, slots, ahead)

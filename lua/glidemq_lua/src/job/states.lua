@@ -10,8 +10,8 @@
 --
 -- A job that is waiting, parked, delayed, prioritized or stalled past its time fails as expired; a waiting one that is
 -- revoked or malformed fails instead of starting. One of a group that may not start yet is parked (group-waiting) and
--- waits again when its group lets it; a running one that pauses its group is parked as well. Suspended jobs become
--- waiting when a signal lets them, and nothing below touches them before.
+-- waits again when its group lets it; a running one that pauses its group is parked as well. A running job that is
+-- suspended becomes waiting by a signal, or fails when its time is over.
 local States = {}
 
 -- From which states; where a job goes is told by the picture.
@@ -42,6 +42,9 @@ local LEGAL = {
   retry_by_hand = { failed = true },
   move_to_delayed = { active = true },
   rate_limit_group = { active = true },
+  suspend = { active = true },
+  signal = { suspended = true },
+  time_out = { suspended = true },
 }
 
 function States.allows(transition, state)

@@ -109,8 +109,13 @@ function Promotion.earlier(a, b)
   return math.min(a, b)
 end
 
--- When the next job falls due or the next group is let go, or -1.
+-- Of the next job's due time, and what else happens by the clock: a group is let go, a suspended job's time is over.
+function Promotion.earliest(settlement, next_due)
+  return Promotion.earlier(Promotion.earlier(next_due, Groups.next_due(settlement)), Suspension.next_due(settlement))
+end
+
+-- When that is, or -1.
 function Promotion.next_due(settlement)
   local promotion = Promotion.run(settlement, 0, 0, Promotion.FEW_CLASSES)
-  return Promotion.earlier(promotion.next_due, Groups.next_due(settlement))
+  return Promotion.earliest(settlement, promotion.next_due)
 end

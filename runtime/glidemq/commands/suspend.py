@@ -1,0 +1,65 @@
+"""Report running jobs that wait for a signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from glidemq.commands.command import Command, pack
+from glidemq.commands.fragments import packed_call
+from glidemq.commands.status import expect_ok
+from glidemq.commands.step import Retain
+
+
+class SuspendRow:
+    """One job that waits for a signal, as an actor packs it and the gateway passes it on unread."""
+
+    @staticmethod
+    def pack(
+        job_id: bytes,
+        token: bytes,
+        processed_on: int,
+        entry_id: bytes,
+        reason: str | None,
+        timeout_ms: int,
+        retain: Retain = False,
+    ) -> bytes:
+        """The row's msgpack. `timeout_ms` 0 is for ever; `retain` concerns a job that was revoked meanwhile."""
+        return pack((job_id, token, processed_on, entry_id, reason or False, timeout_ms, retain))
+
+
+class SuspendResult(NamedTuple):
+    """One code per row; `next_due_ms` is the queue's next due time, or -1.
+
+    Codes: 1 it waits, or a signal that came early has let it go on; 6 failed since it was revoked; 2, 3 and 4 as
+    for completions.
+    """
+
+    now_ms: int
+    outcomes: list[int]
+    next_due_ms: int
+
+
+class SuspendCommand(Command[SuspendResult]):
+    """Suspends running jobs until a signal. No attempt is charged."""
+
+    function = "gmq_suspend"
+    replayable = True  # each wait counts once, by its token
+
+    __slots__ = ("events", "metrics", "rows")
+
+    def __init__(
+        self, queue_key: str, *, rows: Sequence[bytes], events: bool = True, metrics: bool = True
+    ) -> None:
+        super().__init__(queue_key)
+        self.rows = rows
+        self.events = events
+        self.metrics = metrics
+
+    def arguments(self) -> bytes:
+        return packed_call({"events": self.events, "metrics": self.metrics}, "rows", self.rows)
+
+    def parse_reply(self, reply: list[Any]) -> SuspendResult:
+        expect_ok(self.function, reply)
+        _, now_ms, outcomes, next_due_ms = reply
+        return SuspendResult(now_ms, outcomes, next_due_ms)
