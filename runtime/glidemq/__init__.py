@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         FailedEvent,
         PriorityChangedEvent,
         ProgressEvent,
+        ResumedEvent,
         RetryingEvent,
     )
     from glidemq.client.job_logs import JobLogs
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
         UnrecoverableError,
         ValidationError,
     )
-    from glidemq.job import AbortSignal, Job, SyncJob
+    from glidemq.job import AbortSignal, Job, Signal, SuspendInfo, SyncJob
     from glidemq.options import (
         Backoff,
         BackoffStrategy,
@@ -82,6 +83,7 @@ _HOMES = {
         "FailedEvent",
         "PriorityChangedEvent",
         "ProgressEvent",
+        "ResumedEvent",
         "RetryingEvent",
     ),
     "glidemq.client.job_logs": ("JobLogs",),
@@ -114,7 +116,7 @@ _HOMES = {
         "UnrecoverableError",
         "ValidationError",
     ),
-    "glidemq.job": ("AbortSignal", "Job", "SyncJob"),
+    "glidemq.job": ("AbortSignal", "Job", "Signal", "SuspendInfo", "SyncJob"),
     "glidemq.options": (
         "Backoff",
         "BackoffStrategy",
@@ -180,6 +182,7 @@ __all__ = [
     "QueueFullError",
     "RateLimit",
     "RepeatableJob",
+    "ResumedEvent",
     "Retention",
     "RetryingEvent",
     "Schedule",
@@ -190,6 +193,8 @@ __all__ = [
     "ServerError",
     "ServerlessPool",
     "SharedClient",
+    "Signal",
+    "SuspendInfo",
     "SyncJob",
     "TokenBucket",
     "UnknownOutcomeError",

@@ -112,6 +112,13 @@ class DelayChangedEvent(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ResumedEvent(Event):
+    """`resumed`: a signal of this name has let a suspended job go on; None when it is the queue that goes on."""
+
+    signal: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CountEvent(Event):
     """`drained`, `cleaned` or `retried`: `count` jobs at once; `job_id` is empty."""
 
@@ -175,6 +182,11 @@ def _progress(head: _Head, fields: _Fields, payload: Payload) -> Event:
     return ProgressEvent(*head, data=payload.load_progress(fields[b"data"]))
 
 
+def _resumed(head: _Head, fields: _Fields, payload: Payload) -> Event:
+    raw = fields.get(b"signal")
+    return ResumedEvent(*head, signal=None if raw is None else _text(raw))
+
+
 def _priority_changed(head: _Head, fields: _Fields, payload: Payload) -> Event:
     return PriorityChangedEvent(*head, priority=int(fields[b"priority"]))
 
@@ -197,6 +209,7 @@ _MAKERS: Final[dict[str, Callable[[_Head, _Fields, Payload], Event]]] = {
     "failed": _failed,
     "priority-changed": _priority_changed,
     "progress": _progress,
+    "resumed": _resumed,
     "retried": _counted,
     "retrying": _retrying,
 }

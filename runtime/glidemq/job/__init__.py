@@ -3,6 +3,7 @@
 from glidemq.job.abort_signal import AbortFlag, AbortSignal
 from glidemq.job.job import Job
 from glidemq.job.record import JobRecord
+from glidemq.job.signals import Signal, SuspendInfo
 from glidemq.job.sync_job import SyncJob
 
-__all__ = ["AbortFlag", "AbortSignal", "Job", "JobRecord", "SyncJob"]
+__all__ = ["AbortFlag", "AbortSignal", "Job", "JobRecord", "Signal", "SuspendInfo", "SyncJob"]

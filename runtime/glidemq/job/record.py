@@ -16,6 +16,7 @@ from typing_extensions import TypeVar
 from glidemq.clock import wall_ms
 from glidemq.errors import PayloadValidationError
 from glidemq.job.abort_signal import AbortSignal
+from glidemq.job.signals import Signal, signals_from
 from glidemq.job.stored_values import instant, json_object, number
 from glidemq.options import JobOptions, from_wire
 from glidemq.payload import PLAIN_PAYLOAD, Payload
@@ -318,6 +319,11 @@ class JobRecord(Generic[In, Out]):
     def failed_reason(self) -> str | None:
         """The message of the latest failure; it stays after a later success."""
         return self._text("failedReason")
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """The signals that have let the job go on so far, oldest first; see `Queue.signal`."""
+        return signals_from(self._fields.get("signals"))
 
     @property
     def stalled_count(self) -> int:
