@@ -42,10 +42,10 @@ def signals_from(raw: bytes | None) -> tuple[Signal, ...]:
     if not raw:
         return ()
     try:
-        entries = load_json(raw)
+        entries: object = load_json(raw)
     except ValueError:
         return ()
-    listed = cast("list[Any]", entries) if isinstance(entries, list) else []
+    listed = cast("list[object]", entries) if isinstance(entries, list) else []
     return tuple(signal for entry in listed if (signal := _signal(entry)) is not None)
 
 
