@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from glidemq.options import (
         Backoff,
         BackoffStrategy,
+        Deduplication,
         Duration,
         JobOptions,
         JobTemplate,
@@ -120,6 +121,7 @@ _HOMES = {
     "glidemq.options": (
         "Backoff",
         "BackoffStrategy",
+        "Deduplication",
         "Duration",
         "JobOptions",
         "JobTemplate",
@@ -152,6 +154,7 @@ __all__ = [
     "ConnectionError",
     "ConnectionOptions",
     "CountEvent",
+    "Deduplication",
     "DelayChangedEvent",
     "Duration",
     "Event",

@@ -12,6 +12,7 @@ from glidemq.errors import ValidationError
 from glidemq.options import (
     NO_OPTIONS,
     Backoff,
+    Deduplication,
     JobOptions,
     Ordering,
     RateLimit,
@@ -55,6 +56,15 @@ DAY = 86_400
             },
         ),
         ({"cost": 0}, {"cost": 0}),
+        ({"deduplication": Deduplication("s1")}, {"deduplication": {"id": "s1", "mode": "simple"}}),
+        (
+            {"deduplication": Deduplication("t1", ttl=5, mode="throttle")},
+            {"deduplication": {"id": "t1", "mode": "throttle", "ttl": 5000}},
+        ),
+        (
+            {"deduplication": {"id": "b:1", "mode": "debounce", "ttl": timedelta(seconds=0.3)}, "delay": 0.3},
+            {"deduplication": {"id": "b:1", "mode": "debounce", "ttl": 300}, "delay": 300},
+        ),
         ({"ttl": 0.0001}, {"ttl": 1}),
         ({"attempts": 3}, {"attempts": 3}),
         ({"backoff": Backoff.fixed(2)}, {"backoff": {"type": "fixed", "delay": 2000}}),
@@ -86,9 +96,9 @@ def test_hash_fields_are_derived_from_the_options() -> None:
     wire = to_wire(
         {"delay": 2, "priority": 3, "lifo": True, "ttl": 4, "attempts": 5, "job_id": "x", "timeout": 1}
     )
-    assert wire[1:] == (2000, 3, True, 4000, 5, "x", None, 0)
+    assert wire[1:] == (2000, 3, True, 4000, 5, "x", None, 0, None)
     assert to_wire({}) is NO_OPTIONS
-    assert NO_OPTIONS == (b"{}", 0, 0, False, 0, 0, None, None, 0)
+    assert NO_OPTIONS == (b"{}", 0, 0, False, 0, 0, None, None, 0, None)
 
 
 def test_group_and_cost_are_derived_in_thousandths_of_tokens() -> None:
@@ -175,6 +185,20 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"ordering": {"key": "k", "token_bucket": TokenBucket(0.5, 1)}},
      "Job cost exceeds token bucket capacity"),
     ({"lifo": True, "ordering": Ordering("k")}, "lifo and ordering.key cannot be used together"),
+    ({"deduplication": {"mode": "simple"}}, "deduplication needs an id"),
+    ({"deduplication": "d"}, "deduplication must be a Deduplication or a mapping with its fields, not 'd'"),
+    ({"deduplication": {"id": "d", "tll": 1}}, "Unknown field of deduplication 'tll': did you mean 'ttl'?"),
+    ({"deduplication": {"id": ""}}, "deduplication.id must be a non-empty string, not ''"),
+    ({"deduplication": {"id": 5}}, "deduplication.id must be a non-empty string, not 5"),
+    ({"deduplication": {"id": "x" * 257}}, "deduplication.id must be at most 256 characters"),
+    ({"deduplication": {"id": "\ud800"}},
+     "deduplication.id must be valid Unicode text: it contains a lone surrogate"),
+    ({"deduplication": {"id": "d", "mode": "once"}},
+     "deduplication.mode must be 'simple', 'throttle' or 'debounce', not 'once'"),
+    ({"deduplication": {"id": "d", "mode": "throttle"}}, "deduplication.mode 'throttle' needs a ttl"),
+    ({"deduplication": {"id": "d", "mode": "debounce"}}, "deduplication.mode 'debounce' needs a ttl"),
+    ({"deduplication": {"id": "d", "ttl": 0}},
+     "deduplication.ttl must be a positive finite number of seconds or a timedelta"),
     ({"attempts": -1}, "attempts must be a non-negative integer"),
     ({"attempts": 2.0}, "attempts must be a non-negative integer"),
     ({"attempts": 2**31}, "attempts must be a non-negative integer"),
@@ -200,8 +224,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"atempts": 3}, "Unknown job option 'atempts': did you mean 'attempts'?"),
     (
         {"zzz": 3},
-        "Unknown job option 'zzz': known are attempts, backoff, cost, delay, job_id, lifo, lock_duration,"
-        " ordering, priority, remove_on_complete, remove_on_fail, timeout, ttl",
+        "Unknown job option 'zzz': known are attempts, backoff, cost, deduplication, delay, job_id, lifo,"
+        " lock_duration, ordering, priority, remove_on_complete, remove_on_fail, timeout, ttl",
     ),
 ]  # fmt: skip
 
@@ -250,6 +274,7 @@ def test_bad_job_name_is_refused(name: Any) -> None:
 def test_options_of_a_stored_job_come_back_under_python_names_in_seconds() -> None:
     options: JobOptions = {
         "job_id": "a",
+        "deduplication": Deduplication("d", 2.5, "debounce"),
         "delay": 1.5,
         "priority": 2,
         "lifo": False,
@@ -272,6 +297,7 @@ def test_options_written_by_others_are_read_as_far_as_they_make_sense() -> None:
         "backoff": {"delay": 5},
         "delay": 1e300,
         "ordering": {"concurrency": 2},
+        "deduplication": {"id": "d", "mode": "sometimes"},
         "cost": "much",
         "fallbacks": [{"model": "m"}],
         "ttl": 1.5,

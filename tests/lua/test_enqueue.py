@@ -95,6 +95,13 @@ def test_only_a_canonical_number_moves_the_counter(
     assert driven.add() == next_automatic
 
 
+def test_automatic_ids_stay_distinct_where_lua_rounds(driven: DrivenQueue) -> None:
+    driven.add(job_id="9007199254740990")
+    _, ids, _ = driven.enqueue(*[driven.row()] * 4)
+    assert ids == [str(9007199254740990 + number).encode() for number in (1, 2, 3, 4)]
+    assert driven.add() == "9007199254740995"
+
+
 def test_smaller_number_leaves_the_counter(driven: DrivenQueue) -> None:
     driven.add(job_id="100")
     driven.add(job_id="50")

@@ -75,4 +75,5 @@ def _row(name: str, data: bytes, wire: WireOptions) -> bytes:
         custom_id=wire.job_id,
         group=wire.group,
         cost=wire.cost,
+        deduplication=wire.deduplication,
     )

@@ -53,8 +53,8 @@ class Queue(QueueSignals[In, Out], QueueControl, Generic[In, Out]):
         data: JSON values, dataclasses, pydantic models, msgspec Structs …; at most 1 MiB of text.
         options: see `JobOptions`.
 
-        Returns None when a job with the given `job_id` exists: nothing was added then. The job's `timestamp`
-        is this host's time until it is refreshed.
+        Returns None when nothing was added: the add repeats an earlier one (option `deduplication`), or a job with
+        the given `job_id` exists. The job's `timestamp` is this host's time until it is refreshed.
 
         Raises, before anything is sent: ValidationError, SerializationError, ClosedError. Afterwards:
         QueueFullError (out of memory), ConnectionError (not added), UnknownOutcomeError (added or not).
@@ -65,7 +65,7 @@ class Queue(QueueSignals[In, Out], QueueControl, Generic[In, Out]):
         return None if job_id is None else self._added(job_id, new)
 
     async def add_bulk(self, jobs: Iterable[NewJob[In]]) -> list[Job[In, Out]]:
-        """Add many jobs in few calls: the jobs in order, those whose `job_id` existed omitted.
+        """Add many jobs in few calls: the jobs in order, without those that `add` would return None for.
 
         jobs: (name, data) or (name, data, options) each, checked as in `add`, all of them before the first
         call. Each call adds up to 500 jobs or 1 MiB, all or nothing. When one fails, those of earlier calls
@@ -94,7 +94,7 @@ class Queue(QueueSignals[In, Out], QueueControl, Generic[In, Out]):
         Raises:
             JobFailedError: it failed for good, expired or was revoked; the message is the failed reason.
             JobTimeoutError: it was not finished in time. JobNotFoundError: it was removed meanwhile.
-            JobStateError: a job with this `job_id` exists, nothing was added.
+            JobStateError: nothing was added, see `add`.
             ValidationError: a bad wait_timeout or option, or a queue that only borrows a connection.
             And whatever `add` raises.
         """

@@ -10,6 +10,7 @@ from glidemq.commands.command import Command, pack
 from glidemq.commands.fragments import packed_call
 from glidemq.commands.status import status_of, unexpected
 from glidemq.errors import QueueFullError, ValidationError
+from glidemq.options.deduplication import DeduplicationOnWire
 from glidemq.options.ordering import GroupOnWire
 
 
@@ -32,6 +33,7 @@ class JobRow:
         parent_queue: str | None = None,
         group: GroupOnWire | None = None,
         cost: int = 0,
+        deduplication: DeduplicationOnWire | None = None,
     ) -> bytes:
         """The row's msgpack. `data` is serialized, `opts` is JSON, both in UTF-8; ttl_ms 0 means none.
 
@@ -42,6 +44,8 @@ class JobRow:
             extra["ordering"] = group.members()
         if cost:
             extra["cost"] = cost
+        if deduplication is not None:
+            extra["dedup"] = deduplication.members()
         return pack(
             (
                 name,
@@ -61,7 +65,10 @@ class JobRow:
 
 
 class EnqueueResult(NamedTuple):
-    """One id per row, None for a custom id that exists; when the first scheduled one is due, or -1."""
+    """One id per row, and when the first scheduled job is due, or -1.
+
+    An id is None for a row that repeats an earlier add, or whose custom id exists.
+    """
 
     ids: list[str | None]
     due_ms: int

@@ -1,6 +1,7 @@
 """What a caller may say about a job: durations, names and job options, checked before anything is sent."""
 
 from glidemq.options.backoff import Backoff, BackoffStrategy
+from glidemq.options.deduplication import Deduplication, DeduplicationMode
 from glidemq.options.durations import Duration, duration_ms
 from glidemq.options.job_options import NO_OPTIONS, JobOptions, WireOptions, from_wire, to_wire
 from glidemq.options.names import check_job_id, check_job_name, check_prefix, check_queue_name
@@ -14,6 +15,8 @@ __all__ = [
     "NO_OPTIONS",
     "Backoff",
     "BackoffStrategy",
+    "Deduplication",
+    "DeduplicationMode",
     "Duration",
     "Instant",
     "JobOptions",

@@ -15,6 +15,13 @@ import orjson
 
 from glidemq.errors import ValidationError
 from glidemq.options.backoff import Backoff, backoff_from_wire, backoff_to_wire
+from glidemq.options.deduplication import (
+    Deduplication,
+    DeduplicationOnWire,
+    deduplication_from_wire,
+    deduplication_on_wire,
+    deduplication_to_wire,
+)
 from glidemq.options.durations import Duration, duration_ms
 from glidemq.options.names import check_job_id
 from glidemq.options.nested import count, seconds, unknown_name
@@ -38,6 +45,8 @@ class JobOptions(TypedDict, total=False):
     """Options of `Queue.add`; all optional, None meaning "not given". Source: features page, section 4.
 
     job_id: an id of one's own, unique in the queue; adding it twice adds nothing the second time.
+    deduplication: which earlier adds this one repeats, and what then; a `Deduplication`, or a mapping with its fields.
+        It is checked before `job_id`.
     delay: seconds or timedelta before the job may run.
     priority: 0 to 2048. 1 is the most urgent, 2048 the least, 0 (default) comes after all of them.
     lifo: run the newest first, ahead of the jobs without priority.
@@ -53,6 +62,7 @@ class JobOptions(TypedDict, total=False):
     """
 
     job_id: str | None
+    deduplication: Deduplication | Mapping[str, Any] | None
     delay: Duration | None
     priority: int | None
     lifo: bool | None
@@ -82,6 +92,7 @@ class WireOptions(NamedTuple):
     job_id: str | None
     group: GroupOnWire | None = None
     cost: int = 0
+    deduplication: DeduplicationOnWire | None = None
 
 
 NO_OPTIONS = WireOptions(b"{}", 0, 0, False, 0, 0, None)
@@ -105,6 +116,7 @@ def to_wire(options: Mapping[str, object]) -> WireOptions:
         if value is not None:
             wire[rule.wire_name] = rule.to_wire(value)
     ordering, cost = wire.get("ordering"), millitokens(wire.get("cost", 0))
+    deduplication = wire.get("deduplication")
     if ordering is not None and wire.get("lifo"):
         raise ValidationError("lifo and ordering.key cannot be used together")
     return WireOptions(
@@ -117,6 +129,7 @@ def to_wire(options: Mapping[str, object]) -> WireOptions:
         wire.get("jobId"),
         group_on_wire(ordering, cost) if ordering is not None else None,
         cost,
+        deduplication_on_wire(deduplication) if deduplication is not None else None,
     )
 
 
@@ -191,6 +204,7 @@ class _Rule(NamedTuple):
 
 _RULES: dict[str, _Rule] = {
     "job_id": _Rule("jobId", check_job_id, str),
+    "deduplication": _Rule("deduplication", deduplication_to_wire, deduplication_from_wire),
     "delay": _Rule("delay", delay_ms, seconds),
     "priority": _Rule("priority", check_priority, int),
     "lifo": _Rule("lifo", _lifo, bool),

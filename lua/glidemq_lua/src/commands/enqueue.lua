@@ -1,15 +1,16 @@
 -- enqueue: add jobs, all of them or none.
--- Moves:  (new) -> waiting, delayed, prioritized
--- Keys:   id, job, stream, scheduled, lifo, deps, events, bell, ordering, group, ratelimited, x-py:add; priority (when
---         max_waiting is given)
+-- Moves:  (new) -> waiting, delayed, prioritized; delayed, prioritized, waiting, group-waiting -> (gone), for a newer
+--         job with the same deduplication id; what the group of that one lets go instead may end as expired or failed
+-- Keys:   id, job, stream, scheduled, lifo, deps, events, bell, ordering, group, ratelimited, x-py:add; dedup,
+--         x-py:dedup, groupq and the satellites of a replaced job; priority (also when max_waiting is given)
 -- Args:   jobs [[name, data, opts, delay_ms, priority, lifo, ttl_ms, attempts, custom_id, parent_id, parent_queue,
 --         extra]], events, max_waiting, idem
---         extra: false, or {ordering, cost} as Ordering describes them
--- Reply:  ["ok", [id or false], due_ms]; false: a job with this custom id exists; due_ms: when the first scheduled
---         job of this call becomes due, or -1
+--         extra: false, or {ordering, cost} as Ordering describes them, and dedup as Deduplication does
+-- Reply:  ["ok", [id or false], due_ms]; false: an earlier job with this deduplication id counts, or one with this
+--         custom id exists, in this order; due_ms: when the first scheduled job of this call becomes due, or -1
 -- Errors: bad_argument, queue_full (with the number waiting and the maximum), bad_id_counter,
 --         cost_exceeds_capacity (with the number of the first row whose job could never start)
--- Events: added
+-- Events: added, removed (the replaced job)
 
 local REPLY_KEPT_MS = 60000
 
@@ -18,7 +19,7 @@ local ROW = {
   "string", "string", "string", "number", "number", "number", "number", "number", "?string", "?string", "?string",
   "?table",
 }
-local EXTRA = { ordering = true, cost = true }
+local EXTRA = { ordering = true, cost = true, dedup = true }
 
 local function fault_of_extra(row)
   for name in pairs(row[12]) do
@@ -29,7 +30,7 @@ local function fault_of_extra(row)
   if row[6] == 1 and row[12].ordering then
     return "lifo and ordering cannot be used together"
   end
-  return Ordering.fault(row[12])
+  return Ordering.fault(row[12]) or row[12].dedup and Deduplication.fault(row[12].dedup) or nil
 end
 
 -- Returns the fault, and the number of the first row that costs too much; either may be nil.
@@ -55,9 +56,9 @@ local function add_all(keys, args, now)
     return Replies.pack("bad_id_counter", redis.call("GET", keys.id))
   end
   local ids, first_due, ring = {}, -1, false
-  local events = args.events ~= false
+  local events, call = args.events ~= false, {}
   for number, row in ipairs(args.jobs) do
-    local id, due, rings = Adding.add(keys, row, now, next_id, events)
+    local id, due, rings = Adding.add(keys, row, now, next_id, events, call)
     ids[number] = id
     ring = ring or rings
     if due and (first_due < 0 or due < first_due) then

@@ -1,6 +1,7 @@
 -- recover_stalled: take jobs from hosts that stopped renewing their leases. Live jobs are looked at, never touched.
 -- Moves:  active -> waiting; active -> failed (stalled too often, or expired)
--- Keys:   stream, job, priority, lifo, list-active, failed, events, metrics, bell, x-py:active, x-py:cells
+-- Keys:   stream, job, priority, lifo, list-active, failed, events, metrics, bell, x-py:active, x-py:cells; dedup,
+--         x-py:dedup (entries of no use any more go with the first page)
 -- Args:   consumer, cell, stalled_ms, lock_ms, max_stalled, limit, cursor ("" at first), not_after, events, metrics
 --         not_after: a call that is executed after this server time judges nobody: it has waited for a server that
 --         was away, as have the heartbeats of everybody. Its reply is empty, and its now_ms says why.
@@ -12,6 +13,8 @@
 
 -- Cursors: "" or an entry id for the stream; "list:<offset>:<cell>" for the list-sourced jobs of a cell.
 local FROM_LISTS = "list:"
+
+local DEDUP_LOOKS = 500
 
 local function note_live(found, lock_ms)
   if lock_ms and (found.shortest < 0 or lock_ms < found.shortest) then
@@ -129,6 +132,9 @@ Library.command("recover_stalled", { "allow-oom" }, SPEC, function(keys, args, n
   local back = GivingBack.open(settlement)
   local found = { list = {}, shortest = -1 }
   local next_cursor, done_cell
+  if args.cursor == "" then
+    Deduplication.prune(keys, now, DEDUP_LOOKS)
+  end
   if string.sub(args.cursor, 1, #FROM_LISTS) == FROM_LISTS then
     next_cursor, done_cell = from_lists(settlement, back, args, args.cursor, found)
   else

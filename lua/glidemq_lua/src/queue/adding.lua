@@ -1,41 +1,49 @@
 -- Adding: a job comes into being - its id, its hash, its place. Producers' calls and schedulers go the same way.
 --
 -- A row is positional: 1 name, 2 data, 3 opts, 4 delay_ms, 5 priority, 6 lifo (0 or 1), 7 ttl_ms, 8 attempts,
--- 9 custom id, 10 parent id, 11 parent queue, 12 extra {schedulerName; ordering and cost, see Ordering}; false where
--- absent.
+-- 9 custom id, 10 parent id, 11 parent queue, 12 extra {schedulerName; ordering and cost, see Ordering; dedup, see
+-- Deduplication}; false where absent.
 local Adding = {}
 
--- Automatic ids are reserved in one go unless a custom id among the rows may move the counter between them.
+local function dedup_of(row)
+  return row[12] and row[12].dedup or nil
+end
+
+-- Whole numbers above this are not exact in Lua. A custom id may bring the counter there.
+local EXACT = 9007199254740991
+
+local function next_of_counter(keys)
+  return function()
+    local id = redis.call("INCR", keys.id)
+    return id > EXACT and redis.call("GET", keys.id) or string.format("%.0f", id)
+  end
+end
+
+-- Automatic ids are reserved in one go, unless a custom id among the rows may move the counter between them, or a row
+-- may turn out to need none.
 -- Returns a function that yields the next one, or nil when somebody wrote a counter that is no integer.
 function Adding.id_source(keys, rows)
-  local automatic, custom = 0, false
+  local automatic, one_by_one = 0, false
   for _, row in ipairs(rows) do
-    if row[9] then
-      custom = true
-    else
-      automatic = automatic + 1
-    end
+    automatic = automatic + (row[9] and 0 or 1)
+    one_by_one = one_by_one or row[9] ~= false or dedup_of(row) ~= nil
   end
   if automatic == 0 then
     return function() end
   end
-  if custom then
-    local reply = redis.pcall("INCRBY", keys.id, 0)
-    if type(reply) ~= "number" then
-      return nil
-    end
-    return function()
-      return redis.call("INCR", keys.id)
-    end
-  end
-  local last = redis.pcall("INCRBY", keys.id, automatic)
+  local last = redis.pcall("INCRBY", keys.id, one_by_one and 0 or automatic)
   if type(last) ~= "number" then
     return nil
+  elseif one_by_one then
+    return next_of_counter(keys)
+  elseif last > EXACT then
+    redis.call("DECRBY", keys.id, automatic)
+    return next_of_counter(keys)
   end
   local id = last - automatic
   return function()
     id = id + 1
-    return id
+    return string.format("%.0f", id)
   end
 end
 
@@ -132,22 +140,47 @@ local function state_of(row)
   return row[5] > 0 and "prioritized" or "waiting"
 end
 
--- Adds one job. Returns its id or false (its custom id exists), and what `place` says.
-function Adding.add(keys, row, now, next_id, events)
+-- The job's id, or nil if its custom one is taken; by `replaced`, a job that is about to go, it is not.
+local function id_of(keys, row, next_id, replaced)
   local id = row[9]
-  if id then
-    if redis.call("EXISTS", keys.job .. id) == 1 then
+  if not id then
+    return next_id()
+  elseif id ~= replaced and redis.call("EXISTS", keys.job .. id) == 1 then
+    return nil
+  end
+  advance_counter(keys, id)
+  return id
+end
+
+-- Adds one job. Returns its id or false (an earlier add of the same deduplication id counts, or its custom id exists),
+-- and what `place` says. `call` is a table that lives as long as the server call.
+function Adding.add(keys, row, now, next_id, events, call)
+  local dedup, replaced = dedup_of(row), nil
+  if dedup then
+    local admitted
+    admitted, replaced = Deduplication.admits(keys, dedup, now)
+    if not admitted then
       return false
     end
-    advance_counter(keys, id)
-  else
-    id = string.format("%.0f", next_id())
+  end
+  local id = id_of(keys, row, next_id, replaced)
+  if not id then
+    return false
+  end
+  if replaced then
+    Deduplication.replace(keys, replaced, now, events, call)
+  end
+  if dedup and dedup.mode == "debounce" then
+    row[4] = math.max(row[4], dedup.ttl_ms)
   end
   write_hash(keys, id, row, now, state_of(row))
   if row[10] and row[11] == Keys.queue_name(keys) then
     redis.call("SADD", keys.deps .. row[10], keys.prefix .. ":" .. id)
   end
   local due, rings = place(keys, id, row, now)
+  if dedup then
+    Deduplication.note(keys, dedup, id, now)
+  end
   if events then
     Events.emit(keys, "added", id, "name", row[1])
   end

@@ -40,6 +40,7 @@ local SUFFIX = {
   scheduler_looks = ":x-py:schedulers", -- zset: when to look at each scheduler next, ms
   scheduler_runs = ":x-py:scheduler-runs", -- hash: the unfinished run of each scheduler that waits for one
   scheduler_scan = ":x-py:scheduler-scan", -- string with a TTL: how far the schedulers of others were looked for
+  dedup_looks = ":x-py:dedup", -- zset: when to look at each entry of P:dedup next, ms; `<job id>:<dedup id>`
   workers = ":x-py:workers", -- zset by expiry ms: the consumers of this library that are alive
   add_reply = ":x-py:add:", -- + call id; string with a TTL: the remembered reply of an add or a signal
 }
