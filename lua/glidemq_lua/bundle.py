@@ -15,6 +15,7 @@ LIBRARY_VERSION = 1
 STRUCTURES = (
     "wire/keys",
     "wire/json_text",
+    "wire/json_value",
     "wire/arguments",
     "wire/replies",
     "wire/clock",
@@ -25,6 +26,8 @@ STRUCTURES = (
     "job/retry",
     "queue/events",
     "queue/metrics",
+    "queue/usage_buckets",
+    "job/usage",
     "queue/retention",
     "queue/ready",
     "queue/active",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ProgressEvent,
         ResumedEvent,
         RetryingEvent,
+        UsageEvent,
     )
     from glidemq.client.job_logs import JobLogs
     from glidemq.client.producer import Producer
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from glidemq.client.queue_events import QueueEvents
     from glidemq.client.queue_report import Metrics, MetricsPoint, WorkerInfo
     from glidemq.client.serverless_pool import ServerlessPool, serverless_pool
+    from glidemq.client.usage_reading import get_usage_summary
+    from glidemq.client.usage_totals import UsageSummary, UsageTotals
     from glidemq.config import ConnectionOptions
     from glidemq.connection import SharedClient
     from glidemq.errors import (
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
         ServerError,
         UnknownOutcomeError,
         UnrecoverableError,
+        UsageBusyError,
         ValidationError,
     )
     from glidemq.job import AbortSignal, Job, Signal, SuspendInfo, SyncJob
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
         Duration,
         JobOptions,
         JobTemplate,
+        JobUsage,
         Ordering,
         RateLimit,
         RepeatableJob,
@@ -86,6 +91,7 @@ _HOMES = {
         "ProgressEvent",
         "ResumedEvent",
         "RetryingEvent",
+        "UsageEvent",
     ),
     "glidemq.client.job_logs": ("JobLogs",),
     "glidemq.client.producer": ("Producer",),
@@ -93,6 +99,8 @@ _HOMES = {
     "glidemq.client.queue_events": ("QueueEvents",),
     "glidemq.client.queue_report": ("Metrics", "MetricsPoint", "WorkerInfo"),
     "glidemq.client.serverless_pool": ("ServerlessPool", "serverless_pool"),
+    "glidemq.client.usage_reading": ("get_usage_summary",),
+    "glidemq.client.usage_totals": ("UsageSummary", "UsageTotals"),
     "glidemq.config": ("ConnectionOptions",),
     "glidemq.connection": ("SharedClient",),
     "glidemq.errors": (
@@ -115,6 +123,7 @@ _HOMES = {
         "ServerError",
         "UnknownOutcomeError",
         "UnrecoverableError",
+        "UsageBusyError",
         "ValidationError",
     ),
     "glidemq.job": ("AbortSignal", "Job", "Signal", "SuspendInfo", "SyncJob"),
@@ -125,6 +134,7 @@ _HOMES = {
         "Duration",
         "JobOptions",
         "JobTemplate",
+        "JobUsage",
         "Ordering",
         "RateLimit",
         "RepeatableJob",
@@ -170,6 +180,7 @@ __all__ = [
     "JobStateError",
     "JobTemplate",
     "JobTimeoutError",
+    "JobUsage",
     "LeaseLostError",
     "LibraryVersionError",
     "Metrics",
@@ -202,10 +213,15 @@ __all__ = [
     "TokenBucket",
     "UnknownOutcomeError",
     "UnrecoverableError",
+    "UsageBusyError",
+    "UsageEvent",
+    "UsageSummary",
+    "UsageTotals",
     "ValidationError",
     "Worker",
     "WorkerInfo",
     "__version__",
+    "get_usage_summary",
     "graceful_shutdown",
     "serverless_pool",
 ]

@@ -74,6 +74,10 @@ class SchedulerBusyError(GlideMQError):
     """Somebody else has held the queue's scheduler lock for seconds; nothing was changed, try again."""
 
 
+class UsageBusyError(GlideMQError):
+    """A Node client has held the job's usage lock for seconds; nothing was changed, try again."""
+
+
 class ClosedError(GlideMQError):
     """The object was used after `close()`."""
 

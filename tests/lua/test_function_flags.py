@@ -26,11 +26,14 @@ READING: dict[str, Arguments] = {
     "get_settings": {},
     "get_metrics": {"kind": "completed"},
     "get_workers": {},
+    "get_usage_buckets": {"first": 0, "last": 0},
+    "get_flow_usage": {"rows": [["1", "0"]]},
 }
 WRITING: dict[str, Arguments] = {
     "pause": {},
     "resume": {},
     "update_progress": {"id": "1", "progress": "1", "events": True},
+    "report_usage": {"id": "1", "usage": {}, "tokens": {}, "costs": {}, "events": True},
     "register_worker": {"consumer": "w", "info_json": "{}", "ttl_ms": 1000},
     "leave": {"consumer": "w", "cell": "w"},
     "set_global_concurrency": {"concurrency": 5},

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from glidemq.clock import wall_datetime
+from glidemq.options.usage import JobUsage, usage_from_json
 from glidemq.payload import Payload
 
 EventName: TypeAlias = Literal[
@@ -95,6 +96,13 @@ class ProgressEvent(Event):
     """`progress`: what a processor gave to `update_progress`."""
 
     data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEvent(Event):
+    """`usage`: what the job has used so far, all its attempts together."""
+
+    usage: JobUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +195,10 @@ def _resumed(head: _Head, fields: _Fields, payload: Payload) -> Event:
     return ResumedEvent(*head, signal=None if raw is None else _text(raw))
 
 
+def _usage(head: _Head, fields: _Fields, payload: Payload) -> Event:
+    return UsageEvent(*head, usage=usage_from_json(fields[b"data"]))
+
+
 def _priority_changed(head: _Head, fields: _Fields, payload: Payload) -> Event:
     return PriorityChangedEvent(*head, priority=int(fields[b"priority"]))
 
@@ -212,6 +224,7 @@ _MAKERS: Final[dict[str, Callable[[_Head, _Fields, Payload], Event]]] = {
     "resumed": _resumed,
     "retried": _counted,
     "retrying": _retrying,
+    "usage": _usage,
 }
 
 TYPED_EVENTS: Final = frozenset(_MAKERS)

@@ -11,6 +11,7 @@ from glidemq.client.job_end import EndWatch
 from glidemq.client.new_jobs import NewJob, PreparedJob
 from glidemq.client.queue_control import QueueControl
 from glidemq.client.queue_signals import QueueSignals
+from glidemq.client.queue_usage import QueueUsage
 from glidemq.errors import JobStateError, ValidationError
 from glidemq.job import Job
 from glidemq.job.record import In, Out
@@ -19,7 +20,7 @@ from glidemq.options import Duration, JobOptions, duration_ms
 __all__ = ["NewJob", "Queue"]
 
 
-class Queue(QueueSignals[In, Out], QueueControl, Generic[In, Out]):
+class Queue(QueueSignals[In, Out], QueueControl, QueueUsage, Generic[In, Out]):
     """A queue of jobs whose data is of type `In` and whose results are of type `Out`.
 
     Constructing one does no I/O; it connects at first use, and belongs to the event loop of that use.

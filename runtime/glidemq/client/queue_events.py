@@ -23,6 +23,7 @@ from glidemq.client.events import (
     PriorityChangedEvent,
     ProgressEvent,
     RetryingEvent,
+    UsageEvent,
     parse_event,
 )
 from glidemq.commands.keys import DEFAULT_PREFIX, QueueKeys
@@ -160,6 +161,8 @@ class QueueEvents:
     def on(self, event: Literal["retrying"], handler: Handler[RetryingEvent], /) -> None: ...
     @overload
     def on(self, event: Literal["progress"], handler: Handler[ProgressEvent], /) -> None: ...
+    @overload
+    def on(self, event: Literal["usage"], handler: Handler[UsageEvent], /) -> None: ...
     @overload
     def on(self, event: Literal["priority-changed"], handler: Handler[PriorityChangedEvent], /) -> None: ...
     @overload

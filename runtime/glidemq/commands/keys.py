@@ -115,3 +115,12 @@ class QueueKeys:
     def list_active_of(self, cell: str) -> str:
         """The list-sourced jobs in a cell's hands, by the time of their last heartbeat."""
         return f"{self.base}:x-py:active:{cell}"
+
+    def usage(self, minute_ms: int) -> str:
+        """What the queue's jobs have used, by the minute of their reports."""
+        return f"{self.base}:usage:{minute_ms}"
+
+
+def usage_queues_key(prefix: str) -> str:
+    """The names of all queues of a prefix in which usage was ever reported; in no queue's slot."""
+    return f"{prefix}:usage:queues"

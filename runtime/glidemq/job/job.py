@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
 from glidemq.commands.command import Command
 from glidemq.job.record import In, Out
-from glidemq.job.steps import FinalState, JobSteps, Pause, Steps
+from glidemq.job.stepping import Pause, Steps
+from glidemq.job.steps import FinalState, JobSteps
 from glidemq.options import Duration
+from glidemq.options.usage import usage_report
 
 R = TypeVar("R")
 
@@ -69,6 +72,42 @@ class Job(JobSteps[In, Out]):
             removed.
         """
         return await self._run(self._data_steps(data))
+
+    async def report_usage(
+        self,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        tokens: Mapping[str, float] | None = None,
+        total_tokens: float | None = None,
+        costs: Mapping[str, float] | None = None,
+        total_cost: float | None = None,
+        cost_unit: str | None = None,
+        latency: Duration | None = None,
+        cached: bool | None = None,
+    ) -> None:
+        """Take down what this attempt has used, in place of what it reported before, and emit the event `usage`.
+
+        Attempts add up, also those that fail, are revoked or suspend: `usage` holds the sum. tokens, costs: amounts
+        by category; the totals are their sums unless given. latency: seconds or timedelta. May be called for any job.
+
+        Raises:
+            ValidationError: "Token count for 'k' must be a finite non-negative number" and the like.
+            JobNotFoundError: the job was removed. LeaseLostError: another worker has started it since.
+            UsageBusyError: a Node client holds the job's usage lock for seconds. Source: features page, section 14.
+        """
+        report = usage_report(
+            model=model,
+            provider=provider,
+            tokens=tokens,
+            total_tokens=total_tokens,
+            costs=costs,
+            total_cost=total_cost,
+            cost_unit=cost_unit,
+            latency=latency,
+            cached=cached,
+        )
+        return await self._run(self._report_usage_steps(report))
 
     async def refresh(self) -> None:
         """Read all fields again. Raises JobNotFoundError when the job was removed."""

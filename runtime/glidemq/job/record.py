@@ -19,6 +19,7 @@ from glidemq.job.abort_signal import AbortSignal
 from glidemq.job.signals import Signal, signals_from
 from glidemq.job.stored_values import instant, json_object, number
 from glidemq.options import JobOptions, from_wire
+from glidemq.options.usage import JobUsage, usage_from_fields, usage_from_json
 from glidemq.payload import PLAIN_PAYLOAD, Payload
 
 log = logging.getLogger("glidemq.job")
@@ -50,6 +51,7 @@ class JobRecord(Generic[In, Out]):
         "_raw_data",
         "_raw_opts",
         "_timestamp",
+        "_usage_json",
         "attempts_made",
         "deserialization_failed",
         "discarded",
@@ -88,6 +90,7 @@ class JobRecord(Generic[In, Out]):
     _opts: Mapping[str, Any] | None
     _timestamp: Any
     _processed_on: Any
+    _usage_json: bytes | None  # what the latest report through this object came to
 
     # -- making one --------------------------------------------------------------------------------------
 
@@ -138,6 +141,7 @@ class JobRecord(Generic[In, Out]):
         job._abort_signal = abort_signal
         job._opts = None
         job._data = _UNREAD
+        job._usage_json = None
         job.discarded = False
         job.deserialization_failed = False
         if payload.validates:
@@ -193,6 +197,7 @@ class JobRecord(Generic[In, Out]):
         job._timestamp = wall_ms()
         job._processed_on = None
         job._fields = _NO_FIELDS
+        job._usage_json = None
         job._queue_key = queue_key
         job._connection = connection
         job._payload = payload
@@ -212,6 +217,7 @@ class JobRecord(Generic[In, Out]):
         self._timestamp = fields.get("timestamp")
         self._processed_on = fields.get("processedOn")
         self._fields = fields
+        self._usage_json = None
 
     # -- payload -----------------------------------------------------------------------------------------
 
@@ -349,6 +355,16 @@ class JobRecord(Generic[In, Out]):
     def parent_queue(self) -> str | None:
         """The name of the parent job's queue."""
         return self._text("parentQueue")
+
+    @property
+    def usage(self) -> JobUsage | None:
+        """What the job's calls to models have used, all attempts together; None when nothing was reported.
+
+        Inside a processor: None until it reports, then the sum; `refresh()` shows what earlier attempts have used.
+        """
+        if self._usage_json is not None:
+            return usage_from_json(self._usage_json)
+        return usage_from_fields(self._fields)
 
     @property
     def abort_signal(self) -> AbortSignal:

@@ -1,19 +1,16 @@
 """What can be done with a job, written once for `Job`, which awaits, and `SyncJob`, which blocks.
 
-Each method is a generator: it yields commands and is sent their results, and yields pauses. Whoever drives it
-does the waiting.
+Each method is a generator, see `stepping`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias
 
 from glidemq.clock import monotonic_s
 from glidemq.commands.add_log import AddLogCommand
 from glidemq.commands.change_delay import ChangeDelayCommand, DelayChange
 from glidemq.commands.change_priority import ChangePriorityCommand, PriorityChange
-from glidemq.commands.command import Command
 from glidemq.commands.get_job import GetJobCommand
 from glidemq.commands.job_fields import JobFields
 from glidemq.commands.promote_job import PromoteJobCommand
@@ -23,19 +20,11 @@ from glidemq.commands.update_data import UpdateDataCommand
 from glidemq.commands.update_progress import UpdateProgressCommand
 from glidemq.errors import JobNotFoundError, JobTimeoutError, ValidationError
 from glidemq.job.record import In, JobRecord, Out
+from glidemq.job.stepping import Pause, Steps
+from glidemq.job.usage_steps import report_usage_steps
 from glidemq.options import Duration, duration_ms
 from glidemq.options.job_options import check_priority, delay_ms
-
-R = TypeVar("R")
-
-
-class Pause(NamedTuple):
-    """A step that is no command: let so many seconds pass."""
-
-    seconds: float
-
-
-Steps: TypeAlias = Generator[Command[Any] | Pause, Any, R]
+from glidemq.options.usage import UsageReport
 
 FinalState: TypeAlias = Literal["completed", "failed"]
 FINAL_STATES: Final[tuple[FinalState, ...]] = ("completed", "failed")
@@ -70,6 +59,10 @@ class JobSteps(JobRecord[In, Out]):
         self._data = data
         self._raw_data = None
         self.deserialization_failed = False
+
+    def _report_usage_steps(self, report: UsageReport) -> Steps[None]:
+        raw = yield from report_usage_steps(self._queue_key, self.id, self.token, report)
+        self._usage_json = raw
 
     def _refresh_steps(self) -> Steps[None]:
         fields: JobFields | None = yield GetJobCommand(self._queue_key, job_id=self.id)

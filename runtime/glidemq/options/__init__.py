@@ -10,6 +10,7 @@ from glidemq.options.rate_limit import RateLimit
 from glidemq.options.retention import Retention
 from glidemq.options.schedule import Instant, JobTemplate, Schedule, check_scheduler_name
 from glidemq.options.scheduler_entry import RepeatableJob, SchedulerEntry
+from glidemq.options.usage import JobUsage
 
 __all__ = [
     "NO_OPTIONS",
@@ -21,6 +22,7 @@ __all__ = [
     "Instant",
     "JobOptions",
     "JobTemplate",
+    "JobUsage",
     "Ordering",
     "RateLimit",
     "RepeatableJob",

@@ -19,6 +19,11 @@ function Lease.taken(run)
   return (mark == "-" or mark == "~") and run or "~" .. run
 end
 
+-- The token itself, of whatever became of it; "" when there was no run.
+function Lease.bare(run)
+  return string.match(run or "", "^[-~]?(.*)$")
+end
+
 -- nil when (state, run, processedOn) of the hash show that the caller holds the lease, else a row code.
 function Lease.refusal(transition, state, run, processed_on_stored, token, processed_on)
   if run == token and States.allows(transition, state) and tonumber(processed_on_stored) == processed_on then

@@ -33,6 +33,7 @@ local SUFFIX = {
   group = ":group:",
   groupq = ":groupq:",
   worker = ":w:",
+  usage = ":usage:", -- + minute
   -- Own keys.
   bell = ":x-py:bell", -- stream: wakes a blocked reader when a list or an earlier due time was written
   cells = ":x-py:cells", -- zset, all scores 0: the cells that may have a key below
@@ -59,7 +60,7 @@ local naming = {
 function Keys.of(meta_key)
   local prefix = string.sub(meta_key, 1, -META_SUFFIX_LENGTH - 1)
   -- changed: the ids of the jobs that this call has changed, see States.
-  return setmetatable({ prefix = prefix, changed = {} }, naming)
+  return setmetatable({ prefix = prefix, declared = meta_key, changed = {} }, naming)
 end
 
 -- The bare queue name, as stored in parentQueue: the text between the braces.

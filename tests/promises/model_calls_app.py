@@ -1,0 +1,42 @@
+"""Processors that pretend to call models: they report, stream and fail as their job's data tells."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from glidemq import App, Job, SyncJob
+
+app = App()
+
+
+def kill_own_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.processor("sync-usage")
+def report(job: SyncJob[Any, Any]) -> int:
+    """Report what `data[attempt]` says; a `fail` beside it ends the attempt, a `die` the process."""
+    step = job.data[job.attempts_made]
+    if step.get("die") and not job.stalled_count and not crashed(job):
+        job.report_usage(**step["usage"])
+        kill_own_process()
+    job.report_usage(**step["usage"])
+    if step.get("fail"):
+        raise ValueError(step["fail"])
+    return os.getpid()
+
+
+@app.processor("async-usage")
+async def report_async(job: Job[Any, Any]) -> int:
+    step = job.data[job.attempts_made]
+    await job.report_usage(**step["usage"])
+    if step.get("fail"):
+        raise ValueError(step["fail"])
+    return os.getpid()
+
+
+def crashed(job: Any) -> bool:
+    """Whether an earlier run of the job has taken its process with it."""
+    return "x-py:crashes" in job._fields
