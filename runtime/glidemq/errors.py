@@ -6,6 +6,10 @@ kept, with Python names and seconds (python-api page, rulings 14).
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
+from typing import Literal
+
 
 class GlideMQError(Exception):
     """Root of every error raised by glidemq."""
@@ -116,6 +120,44 @@ class JobAbortedError(GlideMQError):
 
 class UnrecoverableError(GlideMQError):
     """Raise in a processor: the job fails for good, whatever attempts remain."""
+
+
+class DetourError(GlideMQError):
+    """Base of what a processor raises to end a run without an outcome: its job waits for something and runs again.
+
+    No attempt is charged, and no event says `failed`.
+    """
+
+
+class GroupRateLimitError(DetourError):
+    """Raise in a processor: the job's group is paused, and the job is parked without being charged.
+
+    The same as `job.rate_limit_group(…)`, which describes the arguments. Raises ValidationError for a duration that is
+    none.
+    """
+
+    def __init__(
+        self,
+        duration: float | timedelta,
+        *,
+        current_job: Literal["requeue", "fail"] = "requeue",
+        requeue_position: Literal["front", "back"] = "front",
+        extend: Literal["max", "replace"] = "max",
+    ) -> None:
+        super().__init__("group rate limited")
+        if not _is_positive_duration(duration):
+            raise ValidationError("GroupRateLimitError requires a positive finite duration in seconds")
+        self.duration = duration
+        self.current_job: Literal["requeue", "fail"] = current_job
+        self.requeue_position: Literal["front", "back"] = requeue_position
+        self.extend: Literal["max", "replace"] = extend
+
+
+def _is_positive_duration(value: object) -> bool:
+    """Whether this is a duration at all; how long it may be is checked where it is used."""
+    if isinstance(value, timedelta):
+        return value > timedelta()
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 # -- processes

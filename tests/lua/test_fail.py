@@ -165,3 +165,15 @@ def test_reason_survives_a_later_success(driven: DrivenQueue) -> None:
 
 def test_malformed_rows_are_refused(driven: DrivenQueue) -> None:
     assert driven.call("fail", rows=[["1", "t", 5]])[0] == b"bad_argument"
+
+
+def test_row_under_a_spent_token_is_settled_whatever_became_of_the_job(driven: DrivenQueue) -> None:
+    driven.add(attempts=5)
+    first = driven.start_one()
+    driven.fail(first, max_attempts=5)
+    again = driven.start_one()
+    row = [first.id, "-" + first.token, first.processed_on, first.entry_id, "late", 5, 0, False]
+    before = driven.snapshot()
+    assert driven.call("fail", rows=[row])[2] == [[2, 1]]
+    assert driven.snapshot() == before
+    assert driven.complete(again) == [1]

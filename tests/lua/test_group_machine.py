@@ -148,7 +148,7 @@ class GroupMachine(RuleBasedStateMachine):
     )
     def ask_for_a_pause(self, run: Started, current: str, position: str, extend: str) -> None:
         self.reordered = self.reordered or position == "back"
-        row = [*run.fence, run.entry_id, 400, current, position, extend, False]
+        row = [*run.fence, run.entry_id, 400, current, position, extend]
         ((_, resume_at),) = self.queue.call("rate_limit_group", rows=[row])[2]
         self.paused_until = resume_at or self.paused_until
 

@@ -20,10 +20,9 @@ def rate_limit(
     current: str = "requeue",
     position: str = "front",
     extend: str = "max",
-    retain: Any = False,
 ) -> list[int]:
     """[code, resume_at]"""
-    row = [*job.fence, job.entry_id, duration, current, position, extend, retain]
+    row = [*job.fence, job.entry_id, duration, current, position, extend]
     reply = grouped.call("rate_limit_group", rows=[row])
     assert reply[0] == b"ok", reply
     outcome: list[int] = reply[2][0]
@@ -112,7 +111,7 @@ def test_later_outcomes_of_the_parked_run_are_settled_already(grouped: GroupedQu
     job = grouped.step(2).started[0]
     rate_limit(grouped, job)
     before = grouped.snapshot()
-    assert rate_limit(grouped, job, 9_000) == [ALREADY, 0]
+    assert rate_limit(grouped, job, 9_000) == [ALREADY, grouped.now + 1000]
     assert grouped.complete(job) == [ALREADY]
     assert grouped.fail(job, max_attempts=3) == [[ALREADY, 0]]
     assert grouped.extend(job) == [ALREADY]
@@ -147,8 +146,8 @@ def test_current_job_fails_on_demand(grouped: GroupedQueue) -> None:
 
 
 def test_failed_job_is_removed_if_its_options_say_so(grouped: GroupedQueue) -> None:
-    (first,) = grouped.join()
-    rate_limit(grouped, grouped.start_one(), current="fail", retain=True)
+    (first,) = grouped.join(own={"opts": '{"removeOnFail":true}'})
+    rate_limit(grouped, grouped.start_one(), current="fail")
     assert grouped.job(first) == {}
 
 
@@ -220,7 +219,7 @@ def test_foreign_lease_and_missing_job_pause_nothing(grouped: GroupedQueue) -> N
 def test_reply_tells_when_the_group_goes_on(grouped: GroupedQueue) -> None:
     grouped.join()
     job = grouped.start_one()
-    row = [*job.fence, job.entry_id, 1000, "requeue", "front", "max", False]
+    row = [*job.fence, job.entry_id, 1000, "requeue", "front", "max"]
     assert grouped.call("rate_limit_group", rows=[row])[3] == grouped.now + 1000
 
 
@@ -235,6 +234,6 @@ def test_reply_tells_when_the_group_goes_on(grouped: GroupedQueue) -> None:
     ],
 )
 def test_malformed_rows_are_refused(grouped: GroupedQueue, column: int, value: Any, fault: bytes) -> None:
-    row: list[Any] = ["1", "t", 5, "", 1000, "requeue", "front", "max", False]
+    row: list[Any] = ["1", "t", 5, "", 1000, "requeue", "front", "max"]
     row[column] = value
     assert grouped.call("rate_limit_group", rows=[row]) == [b"bad_argument", fault]

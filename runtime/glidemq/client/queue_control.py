@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from glidemq.client.queue_handle import QueueHandle
 from glidemq.client.schedulers import Schedulers
+from glidemq.clock import wall_datetime
 from glidemq.commands.clean import CleanCommand
 from glidemq.commands.drain import DrainCommand
 from glidemq.commands.obliterate import ObliterateCommand
 from glidemq.commands.pause import PauseCommand
 from glidemq.commands.rate_limit import RateLimitOnWire
+from glidemq.commands.rate_limit_group import Extend
+from glidemq.commands.rate_limit_group_external import RateLimitGroupExternalCommand
 from glidemq.commands.remove import RemoveCommand
 from glidemq.commands.resume import ResumeCommand
 from glidemq.commands.retry_jobs import RetryJobsCommand
@@ -140,6 +144,29 @@ class QueueControl(QueueHandle):
     async def remove_global_rate_limit(self) -> None:
         """Lift the limit of `set_global_rate_limit`."""
         await self._execute(SetGlobalRateLimitCommand(self._queue_key, limit=None))
+
+    async def rate_limit_group(
+        self, group_key: str, duration: Duration, *, extend: Extend = "max"
+    ) -> datetime:
+        """Let no job of an ordering group start for a while; its running ones go on. Returns when it goes on.
+
+        group_key: the jobs' `ordering.key`. duration: seconds or timedelta. extend: "max" keeps an earlier pause
+        that lasts longer, "replace" ends it earlier.
+
+        Raises:
+            ValidationError: an empty key, a duration that is none, or another `extend`.
+        """
+        if not isinstance(group_key, str) or not group_key:  # pyright: ignore[reportUnnecessaryIsInstance] - users err
+            raise ValidationError("group_key must be a non-empty string")
+        if extend not in ("max", "replace"):
+            raise ValidationError(f"extend must be 'max' or 'replace', not {extend!r:.40}")
+        pause_ms = duration_ms(
+            duration, "duration", positive=True, sentence="duration must be a positive finite number"
+        )
+        command = RateLimitGroupExternalCommand(
+            self._queue_key, group_key=group_key, duration_ms=pause_ms, extend=extend
+        )
+        return wall_datetime(await self._execute(command))
 
     # -- schedulers --------------------------------------------------------------------------------------
 

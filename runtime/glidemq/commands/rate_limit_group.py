@@ -1,43 +1,45 @@
-"""Report running jobs that pause their group."""
+"""Running jobs pause the groups that they belong to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from glidemq.commands.command import Command, pack
 from glidemq.commands.fragments import packed_call
 from glidemq.commands.status import expect_ok
-from glidemq.commands.step import Retain
 
-# Row code beside those of step and fail: the job has no group, nothing changed.
-NO_GROUP = 8
+CurrentJob: TypeAlias = Literal["requeue", "fail"]
+RequeuePosition: TypeAlias = Literal["front", "back"]
+Extend: TypeAlias = Literal["max", "replace"]
+
+# Row code beside those of step: the job belongs to no group, nothing changed.
+NO_GROUP: Final = 8
 
 
 class GroupPauseRow:
-    """One job that pauses its group, as an actor packs it and the gateway passes it on unread."""
+    """One running job that asks for a pause of its group."""
 
     @staticmethod
     def pack(
-        job_id: bytes,
+        job_id: bytes | str,
         token: bytes,
         processed_on: int,
         entry_id: bytes,
         duration_ms: int,
         *,
-        current: Literal["requeue", "fail"] = "requeue",
-        position: Literal["front", "back"] = "front",
-        extend: Literal["max", "replace"] = "max",
-        retain: Retain = False,
+        current: CurrentJob = "requeue",
+        position: RequeuePosition = "front",
+        extend: Extend = "max",
     ) -> bytes:
-        """The row's msgpack. `retain` concerns a job that fails."""
-        return pack((job_id, token, processed_on, entry_id, duration_ms, current, position, extend, retain))
+        """The row's msgpack. extend: "max" keeps a pause that goes further, "replace" does not."""
+        return pack((job_id, token, processed_on, entry_id, duration_ms, current, position, extend))
 
 
 class GroupPauseResult(NamedTuple):
-    """One (code, epoch ms at which the group resumes) per row; `next_due_ms` is the queue's next due time, or -1.
+    """One (code, resume time) per row: 1 parked, 6 failed, 8 no group, 2, 3 and 4 as for completions.
 
-    Codes: 1 parked, 6 failed, 8 the job has no group, 2, 3 and 4 as for completions.
+    Resume times are epoch ms, 0 where nothing was paused. `next_due_ms` is when the queue's next job may start, or -1.
     """
 
     now_ms: int
@@ -46,7 +48,7 @@ class GroupPauseResult(NamedTuple):
 
 
 class RateLimitGroupCommand(Command[GroupPauseResult]):
-    """Pauses the groups of running jobs; each of these is parked uncharged, or fails for good."""
+    """Pauses groups for a while. The jobs that ask are parked without being charged, or fail for good."""
 
     function = "gmq_rate_limit_group"
     replayable = True  # each pause counts once, by its job's token

@@ -1,33 +1,25 @@
-"""Pause a group from outside its jobs."""
+"""Somebody outside pauses a group."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from glidemq.commands.command import Command, pack
 from glidemq.commands.fragments import CALL_VERSION
+from glidemq.commands.rate_limit_group import Extend
 from glidemq.commands.status import expect_ok
 
 
 class RateLimitGroupExternalCommand(Command[int]):
-    """Starts no further job of a group for `duration_ms`; the result is the epoch ms at which it resumes.
-
-    extend: "max" keeps a pause that goes further, "replace" does not. Running jobs go on.
-    """
+    """Lets no job of a group start for a while; the result is when they go on, in epoch ms."""
 
     function = "gmq_rate_limit_group_external"
-    replayable = True  # a repetition pauses from its own time on, by no more than the lost reply took
+    replayable = True  # the pause of a repeated call reaches further by the time between both
 
     __slots__ = ("duration_ms", "events", "extend", "group_key")
 
     def __init__(
-        self,
-        queue_key: str,
-        *,
-        group_key: str,
-        duration_ms: int,
-        extend: Literal["max", "replace"] = "max",
-        events: bool = True,
+        self, queue_key: str, *, group_key: str, duration_ms: int, extend: Extend = "max", events: bool = True
     ) -> None:
         super().__init__(queue_key)
         self.group_key = group_key
@@ -48,5 +40,5 @@ class RateLimitGroupExternalCommand(Command[int]):
 
     def parse_reply(self, reply: list[Any]) -> int:
         expect_ok(self.function, reply)
-        resume_at_ms: int = reply[1]
-        return resume_at_ms
+        resume_at: int = reply[1]
+        return resume_at

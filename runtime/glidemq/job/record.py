@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, Self, cast
+from typing import Any, Generic, Literal, Self, cast
 
 from typing_extensions import TypeVar
 
@@ -59,6 +59,7 @@ class JobRecord(Generic[In, Out]):
         "id",
         "name",
         "priority",
+        "settled_as",
         "token",
     )
 
@@ -74,6 +75,8 @@ class JobRecord(Generic[In, Out]):
     """True after `discard()`."""
     deserialization_failed: bool
     """True when `data` was read and could not be deserialized; it is {} then."""
+    settled_as: Literal["", "left", "failed"]
+    """How the server has ended this run already, at its own request: the job waits again, or has failed for good."""
     token: bytes
     """The fencing token of this activation; empty unless the job is being processed."""
     entry_id: bytes
@@ -143,6 +146,7 @@ class JobRecord(Generic[In, Out]):
         job._data = _UNREAD
         job._usage_json = None
         job.discarded = False
+        job.settled_as = ""
         job.deserialization_failed = False
         if payload.validates:
             job._read_data()
@@ -164,6 +168,7 @@ class JobRecord(Generic[In, Out]):
         job._payload = payload
         job._abort_signal = None
         job.discarded = False
+        job.settled_as = ""
         job.token = job.entry_id = b""
         job._take_fields(fields)
         return job
@@ -188,6 +193,7 @@ class JobRecord(Generic[In, Out]):
         job.attempts_made = 0
         job.priority = priority
         job.discarded = False
+        job.settled_as = ""
         job.deserialization_failed = False
         job.token = job.entry_id = b""
         job._data = data
@@ -340,6 +346,20 @@ class JobRecord(Generic[In, Out]):
     def delay(self) -> float:
         """Seconds that the job had to wait when it was last delayed; 0: not at all."""
         return number(self._fields.get("delay", self.wire_opts.get("delay"))) / 1000
+
+    @property
+    def ordering_key(self) -> str | None:
+        """The group that the job belongs to."""
+        ordering = self.wire_opts.get("ordering")
+        key = cast("dict[str, Any]", ordering).get("key") if isinstance(ordering, dict) else None
+        return self._text("groupKey") or (key if isinstance(key, str) else None)
+
+    @property
+    def cost(self) -> float | None:
+        """What the job takes out of its group's token bucket; None: nothing was said, it takes 1."""
+        stored = number(self._fields.get("cost"))
+        given = self.wire_opts.get("cost")
+        return stored / 1000 if stored else float(given) if isinstance(given, (int, float)) else None
 
     @property
     def scheduler_name(self) -> str | None:

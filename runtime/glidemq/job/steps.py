@@ -1,6 +1,6 @@
 """What can be done with a job, written once for `Job`, which awaits, and `SyncJob`, which blocks.
 
-Each method is a generator, see `stepping`.
+Each method is a generator, see `stepping`. Those that end a run are in files of their own.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from glidemq.commands.remove import Removal, RemoveCommand
 from glidemq.commands.retry_job import RetryJobCommand
 from glidemq.commands.update_data import UpdateDataCommand
 from glidemq.commands.update_progress import UpdateProgressCommand
-from glidemq.errors import JobNotFoundError, JobTimeoutError, ValidationError
-from glidemq.job.record import In, JobRecord, Out
+from glidemq.errors import JobTimeoutError, ValidationError
+from glidemq.job.group_pause_steps import GroupPauseSteps
+from glidemq.job.record import In, Out
 from glidemq.job.stepping import Pause, Steps
 from glidemq.job.usage_steps import report_usage_steps
 from glidemq.options import Duration, duration_ms
@@ -31,7 +32,7 @@ FINAL_STATES: Final[tuple[FinalState, ...]] = ("completed", "failed")
 UNKNOWN_STATE: Final = "unknown"
 
 
-class JobSteps(JobRecord[In, Out]):
+class JobSteps(GroupPauseSteps[In, Out]):
     """The operations on one job, without the waiting."""
 
     __slots__ = ()
@@ -130,6 +131,3 @@ class JobSteps(JobRecord[In, Out]):
             if left_s <= 0:
                 raise JobTimeoutError(f"Job {self.id} did not finish within {timeout_s:g} s")
             yield Pause(min(poll_s, left_s))
-
-    def _gone(self) -> JobNotFoundError:
-        return JobNotFoundError(f"job {self.id} does not exist in queue {self.queue_name!r} (any more)")

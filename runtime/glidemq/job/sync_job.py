@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from datetime import datetime
+from typing import Any, TypeVar
 
-from glidemq.commands.command import Command
+from glidemq.commands.rate_limit_group import CurrentJob, Extend, RequeuePosition
 from glidemq.job.record import In, Out
-from glidemq.job.stepping import Pause, Steps
+from glidemq.job.stepping import Steps, drive_blocking
 from glidemq.job.steps import FinalState, JobSteps
 from glidemq.options import Duration
 from glidemq.options.usage import usage_report
 
 R = TypeVar("R")
-
-
-class BlockingExecutor(Protocol):
-    """What a blocking job needs: a call that executes a command and waits for its result."""
-
-    def __call__(self, command: Command[R], /) -> R:
-        """Execute one command."""
-        ...
 
 
 class SyncJob(JobSteps[In, Out]):
@@ -30,18 +22,7 @@ class SyncJob(JobSteps[In, Out]):
     __slots__ = ()
 
     def _run(self, steps: Steps[R]) -> R:
-        execute: BlockingExecutor = self._connection
-        try:
-            step = next(steps)
-            while True:
-                if isinstance(step, Pause):
-                    time.sleep(step.seconds)
-                    step = next(steps)
-                else:
-                    step = steps.send(execute(step))
-        except StopIteration as end:
-            result: R = end.value
-            return result
+        return drive_blocking(steps, self._connection)
 
     def log(self, line: str) -> int:
         """Append a line to the job's log; the number of lines it has now.
@@ -180,6 +161,31 @@ class SyncJob(JobSteps[In, Out]):
             JobStateError: "Cannot retry: …", it has not failed. JobNotFoundError: the job was removed.
         """
         return self._run(self._retry_steps())
+
+    def rate_limit_group(
+        self,
+        duration: Duration,
+        *,
+        current_job: CurrentJob = "requeue",
+        requeue_position: RequeuePosition = "front",
+        extend: Extend = "max",
+    ) -> datetime:
+        """Pause the job's group, and park this job until then: it goes back without being charged, to run again first.
+
+        Jobs of other groups go on. Return soon afterwards: what the processor returns or raises does not count.
+
+        duration: seconds or timedelta. current_job: "fail" lets this job fail for good instead. requeue_position:
+        "back" lets all jobs that were added to the group so far go before this one. extend: "replace" also
+        shortens a pause that would last longer.
+
+        Returns when the group goes on.
+
+        Raises:
+            ValidationError: a bad argument, or a job without an ordering key. JobStateError: "Cannot rate limit
+            group: …", the job is not being processed. LeaseLostError, JobNotFoundError: it is somebody else's, or gone.
+        """
+        steps = self._rate_limit_group_steps(duration, current_job, requeue_position, extend)
+        return self._run(steps)
 
     def wait_until_finished(self, poll: Duration = 0.5, timeout: Duration = 30) -> FinalState:
         """Return once the job is "completed" or has "failed" for good; its fields are those of its end then.

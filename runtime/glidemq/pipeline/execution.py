@@ -12,8 +12,10 @@ from typing import Any, Protocol
 import glidemq
 from glidemq.app import Processor
 from glidemq.commands.command import unpack
-from glidemq.errors import GlideMQError
+from glidemq.errors import DetourError, GlideMQError
 from glidemq.job import AbortFlag, AbortSignal, Job, SyncJob
+from glidemq.job.stepping import drive, drive_blocking
+from glidemq.pipeline.detours import until_answered
 from glidemq.pipeline.outcome import (
     TIMEOUT_REASON,
     JobOptionsOnWire,
@@ -22,6 +24,7 @@ from glidemq.pipeline.outcome import (
     failed,
     read_options,
     reason_of,
+    settled,
 )
 from glidemq.rings.cancel_board import CancelReason
 
@@ -75,14 +78,20 @@ class LoopAbortFlag:
 class _Activated:
     """One job on its way through a processor: decoded once, and everything that its end needs."""
 
-    __slots__ = ("fence", "fields", "flag", "options", "urgent")
+    __slots__ = ("fence", "fields", "flag", "job", "options", "urgent")
 
     def __init__(self, blob: bytes, flag: AbortFlag, urgent: bool) -> None:
         self.fields = fields = unpack(blob)
         self.fence = (fields[0], fields[8], int(fields[7]), fields[9])
         self.options: JobOptionsOnWire = read_options(fields[3])
         self.flag = flag
+        self.job: Job[Any, Any] | SyncJob[Any, Any] | None = None  # once its data was understood
         self.urgent = urgent
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the processor has taken a detour: then nothing that it does afterwards counts."""
+        return self.job is not None and self.job.settled_as != ""
 
 
 class _Execution:
@@ -97,11 +106,15 @@ class _Execution:
         self._queue_key = queue_key
 
     def _succeeded(self, run: _Activated, value: Any) -> JobOutcome:
+        if run.is_settled:
+            return settled(run.fence)
         if run.flag.reason() == CancelReason.ABORT:
             return self._revoked(run)
         return completed(run.fence, self._payload.dump_result(value), run.options, urgent=run.urgent)
 
-    def _raised(self, run: _Activated, error: BaseException, *, discarded: bool) -> JobOutcome:
+    def _raised(self, run: _Activated, error: BaseException) -> JobOutcome:
+        if run.is_settled:
+            return settled(run.fence)
         if run.flag.reason() == CancelReason.ABORT:
             return self._revoked(run)
         attempts_made = int(run.fields[5] or 0)
@@ -118,11 +131,13 @@ class _Execution:
             run.options,
             attempts_made=attempts_made,
             error=error,
-            for_good=discarded,
+            for_good=run.job is not None and run.job.discarded,
             strategies=self._strategies,
         )
 
     def _overran(self, run: _Activated) -> JobOutcome:
+        if run.is_settled:
+            return settled(run.fence)
         return failed(
             run.fence,
             TIMEOUT_REASON,
@@ -159,22 +174,26 @@ class SyncExecution(_Execution):
     def run(self, blob: bytes, flag: AbortFlag, *, urgent: bool = False) -> JobOutcome:
         """Run the job to its end."""
         run = _Activated(blob, flag, urgent)
-        job: SyncJob[Any, Any] | None = None
         try:
-            job = SyncJob.from_activation(
+            job: SyncJob[Any, Any] = SyncJob.from_activation(
                 run.fields,
                 queue_key=self._queue_key,
                 connection=self._execute,
                 payload=self._payload,
                 abort_signal=AbortSignal(flag),
             )
-            return self._succeeded(run, self._function(job))
+            run.job = job
+            try:
+                return self._succeeded(run, self._function(job))
+            except DetourError as request:
+                drive_blocking(until_answered(job, request, flag), self._execute)
+                return settled(run.fence)
         except Overrun:
             return self._overran(run)
         except (
             BaseException
         ) as error:  # sys.exit() in a processor is a failed job, not the end of the process
-            return self._raised(run, error, discarded=job is not None and job.discarded)
+            return self._raised(run, error)
 
     def overran(self, blob: bytes) -> JobOutcome:
         """The outcome when `Overrun` escaped from `run`: raised while the end of the job was being judged."""
@@ -204,23 +223,27 @@ class AsyncExecution(_Execution):
         own task, or one that it awaits.
         """
         run = _Activated(blob, flag, urgent)
-        job: Job[Any, Any] | None = None
         try:
-            job = Job.from_activation(
+            job: Job[Any, Any] = Job.from_activation(
                 run.fields,
                 queue_key=self._queue_key,
                 connection=self._connection,
                 payload=self._payload,
                 abort_signal=AbortSignal(flag),
             )
+            run.job = job
             timeout_ms = run.options.timeout_ms or self._timeout_ms
-            if timeout_ms:
-                return await self._run_within(run, job, flag, timeout_ms)
-            return self._succeeded(run, await self._function(job))
+            try:
+                if timeout_ms:
+                    return await self._run_within(run, job, flag, timeout_ms)
+                return self._succeeded(run, await self._function(job))
+            except DetourError as request:
+                await drive(until_answered(job, request, flag), self._connection)
+                return settled(run.fence)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and flag.reason() == CancelReason.TAKE_BACK:
                 raise  # the runtime ends, not the job
-            return self._raised(run, error, discarded=job is not None and job.discarded)
+            return self._raised(run, error)
 
     async def _run_within(
         self, run: _Activated, job: Job[Any, Any], flag: SettableFlag, timeout_ms: int

@@ -99,6 +99,16 @@ def completed(
     return JobOutcome(True, CompletionRow.pack(*fence, return_value, options.remove_on_complete), urgent)
 
 
+def settled(fence: tuple[bytes, bytes, int, bytes]) -> JobOutcome:
+    """The outcome of a run that a detour has ended before: it frees the lease and changes nothing at the server.
+
+    It names the spent token, so that it is not taken for the word of one who lost the lease when the job runs again.
+    """
+    job_id, token, processed_on, entry_id = fence
+    row = CompletionRow.pack(job_id, b"-" + token, processed_on, entry_id, b"null", False)
+    return JobOutcome(True, row, urgent=True)
+
+
 def failed(
     fence: tuple[bytes, bytes, int, bytes],
     reason: str,

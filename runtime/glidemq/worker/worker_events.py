@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 
 from glidemq.actors.observer import CellObserver
 from glidemq.commands.fail import FAILED, RETRYING
-from glidemq.commands.step import ACCEPTED
-from glidemq.errors import JobTimeoutError, ValidationError
+from glidemq.commands.step import ACCEPTED, ALREADY
+from glidemq.errors import JobFailedError, JobTimeoutError, ValidationError
 from glidemq.pipeline.completer import Outcome
 from glidemq.pipeline.outcome import TIMEOUT_REASON
 
@@ -29,6 +29,8 @@ EVENTS: Final[tuple[str, ...]] = (
     "closing",
     "closed",
 )
+
+DETOUR_FAILED: Final = "the processor let the job fail, or it was revoked"
 
 # Jobs between their end and the server's answer; more than this are never in flight in one process.
 MAX_REMEMBERED = 16_384
@@ -104,6 +106,9 @@ class WorkerEvents(CellObserver):
             self.emit(
                 "failed", job, end if isinstance(end, BaseException) else JobTimeoutError(TIMEOUT_REASON)
             )
+        elif code == ALREADY and job is not None and job.settled_as == "failed":
+            # It left by a detour, and has failed for good there. Of all other detours no event tells.
+            self.emit("failed", job, end if isinstance(end, BaseException) else JobFailedError(DETOUR_FAILED))
 
     def troubled(self, queue: str, error: Exception) -> None:
         """A call failed and is repeated."""

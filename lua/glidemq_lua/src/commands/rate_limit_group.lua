@@ -2,10 +2,11 @@
 -- Moves:  active -> group-waiting; active -> failed (on demand, or revoked)
 -- Keys:   job, stream, list-active, ratelimited, ordering, group, groupq, failed, events, metrics, x-py:active; those of
 --         removed jobs
--- Args:   rows [[id, token, processed_on, entry_id, duration_ms, current, position, extend, retain]], events, metrics
+-- Args:   rows [[id, token, processed_on, entry_id, duration_ms, current, position, extend]], events, metrics
 --         current: "requeue" or "fail"; position: "front" or "back" of the parked jobs; extend: "max" keeps a pause that
 --         goes further, "replace" does not
 -- Reply:  ["ok", now_ms, [[code, resume_at_ms]], next_due_ms]; 1 parked, 6 failed, 8 the job has no group: nothing changed
+--         resume_at_ms: when the group goes on, also for a row repeated; 0 for one that paused nothing
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: group-rate-limited {groupKey, duration, resumeAt}, failed
 
@@ -16,9 +17,10 @@ local CURRENT = { requeue = true, fail = true }
 local EXTEND = { max = true, replace = true }
 
 local function pause(settlement, row)
-  local id, token, processed_on, entry_id, duration_ms, current, position, extend, policy = unpack(row, 1, 9)
+  local id, token, processed_on, entry_id, duration_ms, current, position, extend = unpack(row, 1, 8)
+  local job = settlement.keys.job .. id
   local values = redis.pcall(
-    "HMGET", settlement.keys.job .. id, "state", Lease.RUN, "processedOn", "groupKey", "orderingSeq", "x-py:cell",
+    "HMGET", job, "state", Lease.RUN, "processedOn", "groupKey", "orderingSeq", "x-py:cell",
     "revoked"
   )
   local refusal = values.err and Replies.GONE
@@ -27,7 +29,8 @@ local function pause(settlement, row)
     if refusal == Replies.GONE then
       settlement:leave(id, entry_id)
     end
-    return { refusal, 0 }
+    local repeated = refusal == Replies.ALREADY and values[4]
+    return { refusal, repeated and Group.of(settlement, values[4]).resume_at or 0 }
   elseif not values[4] or values[4] == "" then
     return { Replies.NO_GROUP, 0 }
   end
@@ -37,18 +40,21 @@ local function pause(settlement, row)
   settlement:event(
     "group-rate-limited", id, "groupKey", group.key, "duration", duration_ms, "resumeAt", resume_at
   )
-  if values[7] == "1" then
-    Ending.revoke_run(settlement, id, token, processed_on, policy)
-    return { Replies.FAILED, resume_at }
-  elseif current == "fail" then
-    Ending.fail(settlement, id, REASON, processed_on, policy, Lease.RUN, Lease.spent(token))
+  local revoked = values[7] == "1"
+  if revoked or current == "fail" then
+    local policy = Retention.of_options(redis.call("HGET", job, "opts"), "removeOnFail")
+    if revoked then
+      Ending.revoke_run(settlement, id, token, processed_on, policy)
+    else
+      Ending.fail(settlement, id, REASON, processed_on, policy, Lease.RUN, Lease.spent(token))
+    end
     return { Replies.FAILED, resume_at }
   end
   Parking.park_running(settlement, group, id, Group.sequence(values[5]), position, Lease.spent(token))
   return { Replies.ACCEPTED, resume_at }
 end
 
-local ROW = { "string", "string", "number", "string", "number", "string", "string", "string", "any" }
+local ROW = { "string", "string", "number", "string", "number", "string", "string", "string" }
 
 local function fault_of(rows)
   local fault = Arguments.row_fault(rows, ROW)

@@ -24,16 +24,19 @@ function Lease.bare(run)
   return string.match(run or "", "^[-~]?(.*)$")
 end
 
+local function is_spent(token)
+  return string.sub(token, 1, 1) == "-"
+end
+
 -- nil when (state, run, processedOn) of the hash show that the caller holds the lease, else a row code.
+-- A row under a spent token says itself that its run was settled before, whatever has become of the job since.
 function Lease.refusal(transition, state, run, processed_on_stored, token, processed_on)
-  if run == token and States.allows(transition, state) and tonumber(processed_on_stored) == processed_on then
-    return nil
-  end
   if not state and not run then
     return Replies.GONE
-  end
-  if run == "-" .. token then
+  elseif run == Lease.spent(token) or is_spent(token) then
     return Replies.ALREADY
+  elseif run == token and States.allows(transition, state) and tonumber(processed_on_stored) == processed_on then
+    return nil
   end
   return Replies.LEASE_LOST
 end
