@@ -16,7 +16,7 @@ from typing_extensions import TypeVar
 from glidemq.clock import wall_ms
 from glidemq.errors import PayloadValidationError
 from glidemq.job.abort_signal import AbortSignal
-from glidemq.job.signals import Signal, signals_from
+from glidemq.job.stored_properties import StoredProperties
 from glidemq.job.stored_values import instant, json_object, number
 from glidemq.options import JobOptions, from_wire
 from glidemq.options.usage import JobUsage, usage_from_fields, usage_from_json
@@ -31,7 +31,7 @@ _UNREAD: Any = object()
 _NO_FIELDS: Mapping[str, Any] = {}
 
 
-class JobRecord(Generic[In, Out]):
+class JobRecord(StoredProperties, Generic[In, Out]):
     """What `Job` and `SyncJob` have in common: all fields of one job.
 
     `In` is the type of the data, `Out` that of the return value. Fields are as of the last reading;
@@ -86,7 +86,6 @@ class JobRecord(Generic[In, Out]):
     _connection: Any
     _payload: Payload
     _abort_signal: AbortSignal | None
-    _fields: Mapping[str, Any]  # the hash fields that have no place of their own, raw
     _raw_data: bytes | None
     _data: Any
     _raw_opts: bytes
@@ -328,55 +327,6 @@ class JobRecord(Generic[In, Out]):
         return self._queue_key[self._queue_key.index("{") + 1 : self._queue_key.rindex("}")]
 
     @property
-    def failed_reason(self) -> str | None:
-        """The message of the latest failure; it stays after a later success."""
-        return self._text("failedReason")
-
-    @property
-    def signals(self) -> tuple[Signal, ...]:
-        """The signals that have let the job go on so far, oldest first; see `Queue.signal`."""
-        return signals_from(self._fields.get("signals"))
-
-    @property
-    def stalled_count(self) -> int:
-        """How often the job was taken from a worker that gave no sign of life."""
-        return number(self._fields.get("stalledCount"))
-
-    @property
-    def delay(self) -> float:
-        """Seconds that the job had to wait when it was last delayed; 0: not at all."""
-        return number(self._fields.get("delay", self.wire_opts.get("delay"))) / 1000
-
-    @property
-    def ordering_key(self) -> str | None:
-        """The group that the job belongs to."""
-        ordering = self.wire_opts.get("ordering")
-        key = cast("dict[str, Any]", ordering).get("key") if isinstance(ordering, dict) else None
-        return self._text("groupKey") or (key if isinstance(key, str) else None)
-
-    @property
-    def cost(self) -> float | None:
-        """What the job takes out of its group's token bucket; None: nothing was said, it takes 1."""
-        stored = number(self._fields.get("cost"))
-        given = self.wire_opts.get("cost")
-        return stored / 1000 if stored else float(given) if isinstance(given, (int, float)) else None
-
-    @property
-    def scheduler_name(self) -> str | None:
-        """The scheduler that made the job, if it waits for its end."""
-        return self._text("schedulerName")
-
-    @property
-    def parent_id(self) -> str | None:
-        """The id of the parent job, in queue `parent_queue`."""
-        return self._text("parentId")
-
-    @property
-    def parent_queue(self) -> str | None:
-        """The name of the parent job's queue."""
-        return self._text("parentQueue")
-
-    @property
     def usage(self) -> JobUsage | None:
         """What the job's calls to models have used, all attempts together; None when nothing was reported.
 
@@ -399,7 +349,3 @@ class JobRecord(Generic[In, Out]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.name!r} of queue {self.queue_name!r}>"
-
-    def _text(self, field: str) -> str | None:
-        raw = self._fields.get(field)
-        return raw.decode("utf-8", "replace") if raw else None
