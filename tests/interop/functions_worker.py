@@ -34,7 +34,7 @@ class FunctionsWorker:
     def fail(self, now: int, job: ActivatedJob, reason: str, max_attempts: int, delay_ms: int) -> int:
         """Report a failure; returns the row's code."""
         row = [job.id, job.token, job.processed_on, job.entry_id, reason, max_attempts, delay_ms, False]
-        _, _, outcomes, _ = self._call(
+        _, _, outcomes, *_ = self._call(
             "fail", self._queue, now=now, consumer=CONSUMER, rows=[row], events=True, metrics=True
         )
         code: int = outcomes[0][0]

@@ -44,6 +44,7 @@ class Stepped(NamedTuple):
     more: int
     expired: int
     quarantined: int
+    posted: int = 0
 
     @property
     def ids(self) -> list[str]:

@@ -14,6 +14,28 @@ from glidemq.options.deduplication import DeduplicationOnWire
 from glidemq.options.ordering import GroupOnWire
 
 
+class Family(NamedTuple):
+    """A flow job's relatives, by their names (`glide:{queue}:id`).
+
+    children: those it waits for. parents: its dependents, if there are several; with their ids and queue names as JSON
+    arrays, as Node stores them.
+    """
+
+    children: Sequence[str] = ()
+    parents: Sequence[str] = ()
+    parent_ids: bytes = b"[]"
+    parent_queues: bytes = b"[]"
+
+    def members(self) -> dict[str, Any]:
+        """Its part of a row."""
+        members: dict[str, Any] = {}
+        if self.children:
+            members["children"] = list(self.children)
+        if self.parents:
+            members["parents"] = (self.parent_ids, self.parent_queues, list(self.parents))
+        return members
+
+
 class JobRow:
     """One job to add, packed by whoever calls `add`, copied as it is by everybody after."""
 
@@ -34,10 +56,11 @@ class JobRow:
         group: GroupOnWire | None = None,
         cost: int = 0,
         deduplication: DeduplicationOnWire | None = None,
+        family: Family | None = None,
     ) -> bytes:
         """The row's msgpack. `data` is serialized, `opts` is JSON, both in UTF-8; ttl_ms 0 means none.
 
-        cost: in thousandths of tokens, 0 for the default.
+        cost: in thousandths of tokens, 0 for the default. family: for the jobs of a flow.
         """
         extra: dict[str, Any] = {}
         if group is not None:
@@ -46,6 +69,8 @@ class JobRow:
             extra["cost"] = cost
         if deduplication is not None:
             extra["dedup"] = deduplication.members()
+        if family is not None:
+            extra |= family.members()
         return pack(
             (
                 name,

@@ -34,11 +34,15 @@ class FailureRow:
 
 
 class FailResult(NamedTuple):
-    """One (code, attempts made) per row; `next_due_ms` is when the queue's next job falls due, or -1."""
+    """One (code, attempts made) per row; `next_due_ms` is when the queue's next job falls due, or -1.
+
+    posted: another queue must hear of something that happened in this call.
+    """
 
     now_ms: int
     outcomes: list[tuple[int, int]]
     next_due_ms: int
+    posted: bool = False
 
 
 class FailCommand(Command[FailResult]):
@@ -71,5 +75,7 @@ class FailCommand(Command[FailResult]):
 
     def parse_reply(self, reply: list[Any]) -> FailResult:
         expect_ok(self.function, reply)
-        _, now_ms, outcomes, next_due_ms = reply
-        return FailResult(now_ms, [(code, attempts) for code, attempts in outcomes], next_due_ms)
+        _, now_ms, outcomes, next_due_ms, posted = reply
+        return FailResult(
+            now_ms, [(code, attempts) for code, attempts in outcomes], next_due_ms, bool(posted)
+        )

@@ -82,7 +82,8 @@ class StepResult(NamedTuple):
     outcomes: one code per completion row; 6 is a failure, since the job was revoked. next_due_ms: epoch ms of
     the next promotion or, when blocked by a rate limit, of the end of its window; -1 for none, not after
     `now_ms` when delayed jobs are due already. more: another step would find work. blocked: there is work that
-    a limit keeps from starting, so asking again at once is useless.
+    a limit keeps from starting, so asking again at once is useless. posted: another queue must hear of something that
+    happened in this call.
     """
 
     now_ms: int
@@ -94,6 +95,7 @@ class StepResult(NamedTuple):
     blocked: bool
     expired: int
     quarantined: int
+    posted: bool = False
 
 
 class StepCommand(Command[StepResult]):
@@ -166,7 +168,8 @@ class StepCommand(Command[StepResult]):
 
     def parse_reply(self, reply: list[Any]) -> StepResult:
         expect_ok(self.function, reply)
-        _, now_ms, outcomes, activations, (paused, next_due_ms, more, expired, quarantined) = reply
+        _, now_ms, outcomes, activations, hints = reply
+        paused, next_due_ms, more, expired, quarantined, posted = hints
         return StepResult(
             now_ms,
             outcomes,
@@ -177,4 +180,5 @@ class StepCommand(Command[StepResult]):
             more == 2,
             expired,
             quarantined,
+            bool(posted),
         )

@@ -2,7 +2,8 @@
 -- Moves:  active -> delayed (retry), waiting (retry without delay), failed
 -- Keys:   job, stream, scheduled, lifo, list-active, failed, events, metrics, bell, x-py:active; those of removed jobs
 -- Args:   rows [[id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain]], events, metrics
--- Reply:  ["ok", now_ms, [[code, attempts_made]], next_due_ms]; the queue's next due time, or -1
+-- Reply:  ["ok", now_ms, [[code, attempts_made]], next_due_ms, posted]; the queue's next due time, or -1; posted is 1
+--         when another queue must hear of something, see read_outbox
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: retrying, promoted, failed
 
@@ -87,5 +88,5 @@ Library.command("fail", { "allow-oom" }, { rows = "table" }, function(keys, args
   if settlement.rings then
     Ready.ring(keys)
   end
-  return Replies.pack("ok", now, outcomes, next_due)
+  return Replies.pack("ok", now, outcomes, next_due, settlement.posted and 1 or 0)
 end)

@@ -1,19 +1,20 @@
 -- step: one cycle of a queue - record what has completed, and start what comes next.
 -- Moves:  active -> completed, or failed (revoked); waiting -> active, or group-waiting (its group does not let it);
 --         delayed, prioritized -> waiting; waiting, group-waiting -> failed (expired, revoked, malformed, too dear);
---         group-waiting -> waiting; waiting-children -> waiting (a parent's last child completed);
---         suspended -> failed (its time is over)
+--         group-waiting -> waiting; waiting-children -> waiting (a parent's last child completed), or failed (a child
+--         did); suspended -> failed (its time is over)
 -- Keys:   job, stream, bell, scheduled, priority, lifo, list-active, completed, failed, events, metrics, meta, rate,
---         ratelimited, suspended, ordering, group, groupq, x-py:active, x-py:cells; log, jstream, signals, deps,
---         parents of removed jobs
+--         ratelimited, suspended, ordering, group, groupq, x-py:active, x-py:cells, x-py:parents, x-py:outbox; log,
+--         jstream, signals, deps, parents of removed jobs
 -- Args:   consumer, cell, run, complete [[id, token, processed_on, entry_id, returnvalue, retain]], slots, ahead,
 --         claimed [[entry_id, id]], rung [ring_id], limiter {max, duration_ms}, events, metrics, max_bytes
 -- Reply:  ["ok", now_ms, [code], [[blob, id, token, entry_id, name, opts, processed_on, flags]],
---         [paused, next_due_ms, more, expired, quarantined]]
+--         [paused, next_due_ms, more, expired, quarantined, posted]]
 --         code: 1 completed; 6 failed, since it was revoked
 --         more: 0 nothing is left, 1 ask again, 2 what is left may not start now and asking again would not help
 --         next_due_ms: when to ask again: a job falls due, a group is let go, a suspended job's time is over, or with
 --         more = 2 a window ends
+--         posted: 1 when another queue must hear of something, see read_outbox
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: completed, promoted, expired, failed, active (of a woken parent)
 
@@ -56,7 +57,7 @@ local function complete(settlement, row)
     Turns.completed(settlement, fields[9])
   end
   if fields[4] or fields[6] then
-    Dependencies.completed(settlement, id, fields[4], fields[5], fields[6])
+    News.completed(settlement, id, fields[4], fields[5], fields[6], row[6] and row[5])
   end
   return Replies.ACCEPTED
 end
@@ -287,6 +288,9 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
   end
   settlement:close()
   local expired = intake.expired + promotion.expired
-  local hints = { paused and 1 or 0, next_look(settlement, promotion, more, paused, window), more, expired, intake.quarantined }
+  local hints = {
+    paused and 1 or 0, next_look(settlement, promotion, more, paused, window), more, expired, intake.quarantined,
+    settlement.posted and 1 or 0,
+  }
   return Replies.pack("ok", now, outcomes, intake.activations, hints)
 end)

@@ -1,38 +1,169 @@
--- Dependencies: parents learn that a child has completed, and wake when the last one has.
--- Only parents in the child's own queue: those of another queue live in another slot and need a call of their own.
+-- Dependencies: a parent's books about its children, kept when news of one comes in.
+--
+-- `P:deps:<id>` names all children; they stay in it when they finish. Fields of the parent's hash, by child: `depdone:`
+-- marks those that need not be waited for any more, `depsCompleted` counts the marks. Own fields: `x-py:depfailed:` is
+-- why a child failed, `x-py:depvalue:` what a child returned whose own hash does not last; `x-py:depsFailing` counts
+-- the failures that this parent must fail of, `x-py:failing` says of which; `x-py:wake` is set when the parent is not
+-- to wait although children are left.
 local Dependencies = {}
 
--- Marks the child once; wakes the parent straight into the stream, as its event `active` announces.
-local function notify(settlement, parent_id, member)
-  local keys = settlement.keys
-  local parent = keys.job .. parent_id
-  local fields = redis.call("HMGET", parent, "state", "name")
-  -- A removed parent must not come back as a stub.
-  if not fields[1] or redis.call("HSETNX", parent, "depdone:" .. member, "1") == 0 then
-    return
-  end
-  local done = redis.call("HINCRBY", parent, "depsCompleted", 1)
-  if done < redis.call("SCARD", keys.deps .. parent_id) or not States.allows("wake", fields[1]) then
-    return
-  end
-  States.enter(keys, parent_id, "waiting")
-  Ready.append(keys, parent_id, fields[2])
-  settlement:event("active", parent_id)
+local DONE, FAILED, VALUE = "depdone:", "x-py:depfailed:", "x-py:depvalue:"
+local COMPLETED_COUNT, FAILING, FAILING_OF, WAKE = "depsCompleted", "x-py:depsFailing", "x-py:failing", "x-py:wake"
+
+-- A parent is looked after so long after it began to wait, in case nobody tells it of a child; see ParentLooks.
+local FIRST_LOOK_MS = 30000
+
+-- Children per SADD: unpack stops at 7,999.
+local CHUNK = 5000
+
+local function is_complete(keys, id, done)
+  return done >= redis.call("SCARD", keys.deps .. id)
 end
 
--- `parent_ids` is present only when the job has several dependents, which then stand in its parents set.
-function Dependencies.completed(settlement, id, parent_id, parent_queue, parent_ids)
+-- The parent runs (again), from the stream, whatever its priority: so Node does it, and the event says.
+local function start_again(settlement, id, name)
   local keys = settlement.keys
-  local member = keys.prefix .. ":" .. id
-  if parent_id and parent_queue == Keys.queue_name(keys) then
-    notify(settlement, parent_id, member)
+  States.enter(keys, id, "waiting")
+  redis.call("ZREM", keys.parent_looks, id)
+  Ready.append(keys, id, name)
+  settlement:event("active", id)
+end
+
+local function fail(settlement, id, reason, ...)
+  local keys = settlement.keys
+  redis.call("ZREM", keys.parent_looks, id)
+  local policy = Retention.of_options(redis.call("HGET", keys.job .. id, "opts"), "removeOnFail")
+  Ending.fail(settlement, id, reason, false, policy, ...)
+end
+
+-- A parent as one piece of news finds it.
+local function read(keys, id, member)
+  local fields = redis.pcall("HMGET", keys.job .. id, "id", "state", "name", FAILED .. member, DONE .. member)
+  if fields.err or not fields[1] then
+    return nil -- removed: it must not come back as a stub
   end
-  if parent_ids then
-    for _, parent in ipairs(redis.call("SMEMBERS", keys.parents .. id)) do
-      local prefix, other_id = string.match(parent, "^(.*):([^:]*)$")
-      if prefix == keys.prefix then
-        notify(settlement, other_id, member)
-      end
-    end
+  return {
+    id = id, key = keys.job .. id, state = fields[2], name = fields[3],
+    member = member, has_failed = fields[4] ~= false, is_done = fields[5] ~= false,
+  }
+end
+
+local function mark(settlement, parent)
+  redis.call("HSET", parent.key, DONE .. parent.member, "1")
+  local done = redis.call("HINCRBY", parent.key, COMPLETED_COUNT, 1)
+  if States.allows("wake", parent.state) and is_complete(settlement.keys, parent.id, done) then
+    start_again(settlement, parent.id, parent.name)
+    return true
   end
+  return false
+end
+
+-- What may be heard of a child. Each of these is said any number of times; only the first one counts.
+local HEARD = {}
+
+function HEARD.completed(settlement, parent, value)
+  if parent.has_failed then -- and was tried again
+    redis.call("HDEL", parent.key, FAILED .. parent.member)
+  end
+  if parent.is_done then
+    return
+  end
+  if parent.has_failed then
+    redis.call("HINCRBY", parent.key, FAILING, -1)
+  end
+  if value then
+    redis.call("HSET", parent.key, VALUE .. parent.member, value)
+  end
+  mark(settlement, parent)
+end
+
+function HEARD.fail_parent(settlement, parent, reason)
+  if parent.is_done or parent.has_failed then
+    return
+  end
+  local whole = "child " .. parent.member .. " failed: " .. reason
+  redis.call("HSET", parent.key, FAILED .. parent.member, reason, FAILING_OF, whole)
+  redis.call("HINCRBY", parent.key, FAILING, 1)
+  if States.allows("fail_by_child", parent.state) then
+    fail(settlement, parent.id, whole)
+  end
+end
+
+function HEARD.ignore(settlement, parent, reason)
+  if parent.is_done then
+    return false
+  end
+  redis.call("HSET", parent.key, FAILED .. parent.member, reason)
+  return true, mark(settlement, parent)
+end
+
+HEARD["continue"] = function(settlement, parent, reason)
+  local is_news, woken = HEARD.ignore(settlement, parent, reason)
+  if not is_news or woken then
+    return
+  elseif States.allows("wake", parent.state) then
+    start_again(settlement, parent.id, parent.name)
+  else
+    redis.call("HSET", parent.key, WAKE, "1")
+  end
+end
+
+function HEARD.remove(settlement, parent)
+  local keys = settlement.keys
+  if parent.is_done or redis.call("SREM", keys.deps .. parent.id, parent.member) == 0 then
+    return
+  end
+  local done = tonumber(redis.call("HGET", parent.key, COMPLETED_COUNT)) or 0
+  if States.allows("wake", parent.state) and is_complete(keys, parent.id, done) then
+    start_again(settlement, parent.id, parent.name)
+  end
+end
+
+function Dependencies.knows(what)
+  return HEARD[what] ~= nil
+end
+
+-- News of the child `member`: "completed" with its return value (false: it can be read in the child's hash), or what its
+-- failure means for this parent, with the reason.
+function Dependencies.hear(settlement, parent_id, member, what, text)
+  local parent = read(settlement.keys, parent_id, member)
+  if parent then
+    HEARD[what](settlement, parent, text)
+  end
+end
+
+-- Notes the children of a job, which will wait for them, or is running and may.
+function Dependencies.add(keys, id, members)
+  for first = 1, #members, CHUNK do
+    redis.call("SADD", keys.deps .. id, unpack(members, first, math.min(first + CHUNK - 1, #members)))
+  end
+end
+
+-- The job waits for its children from now on.
+function Dependencies.await(keys, id, now)
+  redis.call("ZADD", keys.parent_looks, now + FIRST_LOOK_MS, id)
+end
+
+-- A run has ended and the job waits for its children; if there is nothing to wait for, it runs again at once, and if a
+-- child's failure concerns it, it fails. `run` replaces the holder's token. Returns whether it lives on.
+function Dependencies.park(settlement, id, run)
+  local keys = settlement.keys
+  local job = keys.job .. id
+  local fields = redis.call("HMGET", job, COMPLETED_COUNT, FAILING, FAILING_OF, WAKE, "name")
+  if (tonumber(fields[2]) or 0) > 0 then
+    fail(settlement, id, fields[3] or "a child failed", Lease.RUN, run)
+    return false
+  end
+  if fields[4] then
+    redis.call("HDEL", job, WAKE)
+  end
+  if fields[4] or is_complete(keys, id, tonumber(fields[1]) or 0) then
+    redis.call("HSET", job, Lease.RUN, run)
+    start_again(settlement, id, fields[5])
+    return true
+  end
+  States.enter(keys, id, "waiting-children", Lease.RUN, run)
+  Dependencies.await(keys, id, settlement.now)
+  settlement:event("waiting-children", id)
+  return true
 end

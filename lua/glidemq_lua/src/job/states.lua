@@ -11,7 +11,8 @@
 -- A job that is waiting, parked, delayed, prioritized or stalled past its time fails as expired; a waiting one that is
 -- revoked or malformed fails instead of starting. One of a group that may not start yet is parked (group-waiting) and
 -- waits again when its group lets it; a running one that pauses its group is parked as well. A running job that is
--- suspended becomes waiting by a signal, or fails when its time is over.
+-- suspended becomes waiting by a signal, or fails when its time is over. A running job may become a parent that waits
+-- for its children (waiting-children); it fails when a child does whose failure concerns it.
 local States = {}
 
 -- From which states; where a job goes is told by the picture.
@@ -27,6 +28,8 @@ local LEGAL = {
   -- Node's manual retry of a failed job writes the sorted set before the state.
   promote = { delayed = true, prioritized = true, failed = true },
   wake = { ["waiting-children"] = true },
+  fail_by_child = { ["waiting-children"] = true },
+  move_to_waiting_children = { active = true },
   unpark = { ["group-waiting"] = true },
   -- A running job is only flagged: its run ends as revoked, whatever it reports. So is a finished one, for a retry.
   revoke = {

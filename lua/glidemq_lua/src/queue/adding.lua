@@ -2,8 +2,10 @@
 --
 -- A row is positional: 1 name, 2 data, 3 opts, 4 delay_ms, 5 priority, 6 lifo (0 or 1), 7 ttl_ms, 8 attempts,
 -- 9 custom id, 10 parent id, 11 parent queue, 12 extra {schedulerName; ordering and cost, see Ordering; dedup, see
--- Deduplication}; false where absent.
+-- Deduplication; children and parents, see write_family}; false where absent.
 local Adding = {}
+
+local PARENTS_AT_ONCE = 5000 -- unpack stops at 7,999
 
 local function dedup_of(row)
   return row[12] and row[12].dedup or nil
@@ -48,7 +50,7 @@ function Adding.id_source(keys, rows)
 end
 
 -- Later automatic ids must not run into a numeric custom one. Others, such as 007, cannot collide with them.
-local function advance_counter(keys, custom_id)
+function Adding.advance_counter(keys, custom_id)
   if string.match(custom_id, "^[1-9]%d*$") and #custom_id <= 16 then
     local counter = tonumber(redis.call("GET", keys.id)) or 0
     if tonumber(custom_id) > counter then
@@ -133,8 +135,26 @@ local function place(keys, id, row, now)
   return nil, false
 end
 
+-- A parent waits for `children`, its members of the set `deps`. A job with several parents names them in `parents`:
+-- {ids, queues (both JSON arrays, as Node writes them), members of its set `parents`}.
+local function write_family(keys, id, extra, now)
+  if extra.children then
+    Dependencies.add(keys, id, extra.children)
+    Dependencies.await(keys, id, now)
+  end
+  if extra.parents then
+    redis.call("HSET", keys.job .. id, "parentIds", extra.parents[1], "parentQueues", extra.parents[2])
+    for first = 1, #extra.parents[3], PARENTS_AT_ONCE do
+      local last = math.min(first + PARENTS_AT_ONCE - 1, #extra.parents[3])
+      redis.call("SADD", keys.parents .. id, unpack(extra.parents[3], first, last))
+    end
+  end
+end
+
 local function state_of(row)
-  if row[4] > 0 then
+  if row[12] and row[12].children then
+    return "waiting-children"
+  elseif row[4] > 0 then
     return "delayed"
   end
   return row[5] > 0 and "prioritized" or "waiting"
@@ -173,11 +193,18 @@ function Adding.add(keys, row, now, next_id, events, call)
   if dedup and dedup.mode == "debounce" then
     row[4] = math.max(row[4], dedup.ttl_ms)
   end
-  write_hash(keys, id, row, now, state_of(row))
+  local state = state_of(row)
+  write_hash(keys, id, row, now, state)
   if row[10] and row[11] == Keys.queue_name(keys) then
     redis.call("SADD", keys.deps .. row[10], keys.prefix .. ":" .. id)
   end
-  local due, rings = place(keys, id, row, now)
+  if row[12] then
+    write_family(keys, id, row[12], now)
+  end
+  local due, rings = nil, false
+  if state ~= "waiting-children" then
+    due, rings = place(keys, id, row, now)
+  end
   if dedup then
     Deduplication.note(keys, dedup, id, now)
   end

@@ -20,6 +20,8 @@ function Settlement.open(keys, now, args)
     left = {},
     ended = {},
     lost = {}, -- those that did not complete, for their groups
+    untold = {}, -- the same, for their parents
+    told = 0, -- parents that heard of a child in this call
     looks = 0, -- parked jobs that were looked at
     holds_slots = args.hold_group_slots == true,
     completed = finished_set(),
@@ -74,6 +76,7 @@ end
 function Settlement:gone(id)
   self.ended[#self.ended + 1] = id
   self.lost[#self.lost + 1] = id
+  self.untold[#self.untold + 1] = id
 end
 
 -- Parked jobs go where this call has made room for them. Returns how many became ready.
@@ -103,7 +106,9 @@ end
 
 function Settlement:close()
   local keys = self.keys
-  self:settle_groups() -- may end more jobs
+  repeat
+    self:settle_groups() -- may end more jobs
+  until not News.tell_of_lost(self) -- as may this: their parents
   Ready.drop(keys, self.acknowledged)
   for cell, ids in pairs(self.left) do
     Active.leave(keys, cell, ids)

@@ -43,6 +43,8 @@ local SUFFIX = {
   scheduler_scan = ":x-py:scheduler-scan", -- string with a TTL: how far the schedulers of others were looked for
   dedup_looks = ":x-py:dedup", -- zset: when to look at each entry of P:dedup next, ms; `<job id>:<dedup id>`
   workers = ":x-py:workers", -- zset by expiry ms: the consumers of this library that are alive
+  parent_looks = ":x-py:parents", -- zset: when to look after each parent that waits for its children, ms
+  outbox = ":x-py:outbox", -- stream: what other queues must hear of jobs of this one
   add_reply = ":x-py:add:", -- + call id; string with a TTL: the remembered reply of an add or a signal
 }
 
@@ -66,6 +68,21 @@ end
 -- The bare queue name, as stored in parentQueue: the text between the braces.
 function Keys.queue_name(keys)
   return string.match(keys.prefix, "{(.*)}$")
+end
+
+-- What the keys of another queue with the same prefix start with.
+function Keys.prefix_of(keys, queue_name)
+  return string.match(keys.prefix, "^(.*){.*}$") .. "{" .. queue_name .. "}"
+end
+
+-- How a job is named where jobs of several queues stand side by side, as in the sets `deps` and `parents`.
+function Keys.member(keys, id)
+  return keys.prefix .. ":" .. id
+end
+
+-- The prefix and the id in such a name, or nil.
+function Keys.split_member(member)
+  return string.match(member, "^(.+):([^:]+)$")
 end
 
 -- Everything that belongs to one job and must go with it.

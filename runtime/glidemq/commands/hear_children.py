@@ -1,0 +1,46 @@
+"""Tell parents how their children in other queues ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from glidemq.commands.command import Command, pack
+from glidemq.commands.fragments import packed_call
+from glidemq.commands.status import expect_ok
+
+# The outbox entries that this command takes.
+KIND: Final = b"child"
+
+
+class ChildNews:
+    """One child's end, for one parent."""
+
+    @staticmethod
+    def pack(parent_id: str, member: str, what: str, text: bytes | str | None) -> bytes:
+        """The row's msgpack. `member` names the child (`glide:{queue}:id`).
+
+        what: "completed", with a return value in `text` if the child's own hash does not last; or "fail_parent",
+        "ignore", "remove" or "continue", with the reason.
+        """
+        return pack((parent_id, member, what, False if text is None else text))
+
+
+class HearChildrenCommand(Command[bool]):
+    """Brings packed news to the parents in one queue. True when yet another queue has to hear of what follows."""
+
+    function = "gmq_hear_children"
+    replayable = True  # hearing something twice changes nothing
+
+    __slots__ = ("rows",)
+
+    def __init__(self, queue_key: str, *, rows: Sequence[bytes]) -> None:
+        super().__init__(queue_key)
+        self.rows = rows
+
+    def arguments(self) -> bytes:
+        return packed_call({}, "rows", self.rows)
+
+    def parse_reply(self, reply: list[Any]) -> bool:
+        expect_ok(self.function, reply)
+        return bool(reply[1])
