@@ -28,6 +28,7 @@ READING: dict[str, Arguments] = {
     "get_workers": {},
     "get_usage_buckets": {"first": 0, "last": 0},
     "get_flow_usage": {"rows": [["1", "0"]]},
+    "read_outbox": {"limit": 10, "after": "", "min_age_ms": 0},
 }
 WRITING: dict[str, Arguments] = {
     "pause": {},
@@ -42,6 +43,8 @@ WRITING: dict[str, Arguments] = {
     "rate_limit_group": {"rows": []},
     "rate_limit_group_external": {"group_key": "k", "duration_ms": 1000, "extend": "max"},
     "promote_job": {"id": "1"},
+    "hear_children": {"rows": []},
+    "clear_outbox": {"entries": []},
     "revoke": {"id": "1"},
     "clean": {"state": "failed", "grace_ms": 1000, "limit": 10},
     "drain": {"delayed": True},
@@ -49,6 +52,8 @@ WRITING: dict[str, Arguments] = {
     "obliterate": {"force": True, "limit": 10},
 }
 GROWING: dict[str, Arguments] = {
+    "reserve_ids": {"count": 1, "custom": []},
+    "add_flow": {"jobs": []},
     "add_log": {"id": "1", "line": "x"},
     "update_data": {"id": "1", "data": "{}"},
     "change_priority": {"id": "1", "priority": 5},

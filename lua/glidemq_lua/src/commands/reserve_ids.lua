@@ -7,19 +7,24 @@
 -- Errors: bad_argument, bad_id_counter
 -- Events: none
 
--- Reserved ids that a job of somebody's choosing has already are replaced; each takes an INCR and an EXISTS.
+-- Ids that a job of somebody's choosing has already are passed over, so many of them at most.
 local COLLISIONS = 1000
 local MOST = 10000
 
-local function next_free(keys, id, collisions)
-  while redis.call("EXISTS", keys.job .. id) == 1 do
-    if collisions == COLLISIONS then
+-- Returns nil when it is to no avail.
+local function take(keys, count)
+  local ids, next_id, collisions = {}, Adding.counter(keys), 0
+  while #ids < count do
+    local id = next_id()
+    if redis.call("EXISTS", keys.job .. id) == 0 then
+      ids[#ids + 1] = id
+    elseif collisions == COLLISIONS then
       return nil
+    else
+      collisions = collisions + 1
     end
-    collisions = collisions + 1
-    id = string.format("%.0f", redis.call("INCR", keys.id))
   end
-  return id, collisions
+  return ids
 end
 
 local function duplicate_among(keys, custom)
@@ -53,15 +58,9 @@ Library.command("reserve_ids", {}, { count = "number", custom = "table" }, funct
   for _, id in ipairs(args.custom) do
     Adding.advance_counter(keys, id)
   end
-  local ids, collisions = {}, 0
-  local last = redis.call("INCRBY", keys.id, count)
-  for number = 1, count do
-    local id
-    id, collisions = next_free(keys, string.format("%.0f", last - count + number), collisions)
-    if not id then
-      return Replies.pack("id_exhausted")
-    end
-    ids[number] = id
+  local ids = take(keys, args.count)
+  if not ids then
+    return Replies.pack("id_exhausted")
   end
   return Replies.pack("ok", ids)
 end)

@@ -14,7 +14,8 @@ end
 -- Whole numbers above this are not exact in Lua. A custom id may bring the counter there.
 local EXACT = 9007199254740991
 
-local function next_of_counter(keys)
+-- Yields automatic ids, one INCR each.
+function Adding.counter(keys)
   return function()
     local id = redis.call("INCR", keys.id)
     return id > EXACT and redis.call("GET", keys.id) or string.format("%.0f", id)
@@ -37,10 +38,10 @@ function Adding.id_source(keys, rows)
   if type(last) ~= "number" then
     return nil
   elseif one_by_one then
-    return next_of_counter(keys)
+    return Adding.counter(keys)
   elseif last > EXACT then
     redis.call("DECRBY", keys.id, automatic)
-    return next_of_counter(keys)
+    return Adding.counter(keys)
   end
   local id = last - automatic
   return function()
@@ -168,7 +169,7 @@ local function id_of(keys, row, next_id, replaced)
   elseif id ~= replaced and redis.call("EXISTS", keys.job .. id) == 1 then
     return nil
   end
-  advance_counter(keys, id)
+  Adding.advance_counter(keys, id)
   return id
 end
 
