@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 import valkey
 
+from tests.testkit.cluster import Cluster
 from tests.testkit.server import ValkeyServer
+from tests.testkit.shared_cluster import shared_cluster
 
 _names = itertools.count(1)
 
 # Tests with real processes and real deadlines: on a host whose cores are taken away for seconds one may miss its
 # bound. It is run once more, and pytest lists it as rerun; a second failure counts.
-REAL_TIME = ("faults", "lifecycle", "promises", "examples")
+REAL_TIME = ("faults", "lifecycle", "promises", "examples", "cluster")
 
 
 # Those that judge how fast something recovers get the cores to themselves.
@@ -47,6 +49,19 @@ def own_server() -> Iterator[ValkeyServer]:
     running = ValkeyServer(append_only=True).start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of three primaries and three replicas, shared by all processes of this run of pytest.
+
+    Use names of your own; never flush, kill or move anything.
+    """
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent
+    with shared_cluster(directory) as running:
+        yield running
 
 
 @pytest.fixture

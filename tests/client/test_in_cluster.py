@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from glidemq import JobFailedError, Producer, Queue, RateLimit, SharedClient, UnrecoverableError, Worker
-from tests.connection.cluster import Cluster
+from glidemq.commands.keys import QueueKeys
+from tests.testkit.cluster import Cluster
 
 NAMES = [f"queue-{number}" for number in range(6)]  # spread over all nodes
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    running = Cluster()
-    try:
-        asyncio.run(running.start())
-        yield running
-    finally:
-        running.stop()
 
 
 async def answer(job: Any) -> Any:
@@ -46,8 +36,8 @@ async def test_adding_and_waiting_on_every_node(cluster: Cluster) -> None:
                 job = await queue.get_job(job_id)
                 assert job is not None
                 assert await job.wait_until_finished(poll=0.01) == "completed"
-    sizes = [cluster.run(server, "DBSIZE") for server in cluster.servers]
-    assert all(size > 0 for size in sizes), sizes
+    owners = {cluster.primary_of(QueueKeys("glide", name).meta) for name in NAMES}
+    assert owners == set(cluster.primaries)
 
 
 async def test_steering_queues_on_every_node_through_one_client(cluster: Cluster) -> None:

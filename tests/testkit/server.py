@@ -52,6 +52,10 @@ class ValkeyServer:
         return self.process.pid
 
     def start(self) -> ValkeyServer:
+        return self.spawn().wait_ready()
+
+    def spawn(self) -> ValkeyServer:
+        """Start the process only: several servers come up together."""
         self.process = subprocess.Popen(
             [
                 str(BINARY), "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket),
@@ -61,6 +65,11 @@ class ValkeyServer:
             ],
             preexec_fn=_die_with_parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        return self
+
+    def wait_ready(self) -> ValkeyServer:
+        """Return once it answers."""
+        assert self.process is not None
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

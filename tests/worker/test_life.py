@@ -151,7 +151,7 @@ async def test_a_paused_worker_fetches_nothing_until_it_resumes(
 async def test_a_paused_worker_keeps_no_job_from_others(queue: Queue[Any, Any], start_worker: Start) -> None:
     """Its blocking read may still be in progress, and claim the next job that comes."""
     paused = await start_worker(nothing, block=10)
-    await eventually(lambda: paused._cell.reader._blocking, "the blocking read")
+    await eventually(lambda: paused._cell.readers.blocking, "the blocking read")
     started: list[str] = []
 
     async def process(job: Job[Any, Any]) -> None:

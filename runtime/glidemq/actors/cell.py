@@ -1,66 +1,35 @@
-"""A cell: two connections, a pump per queue, and the actors that look after them, over one work link."""
+"""A cell: its connections, a pump per queue, and the actors that look after them, over one work link."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 
-from glidemq.actors.actor import Actor
-from glidemq.actors.heartbeat import Heartbeat
+from glidemq.actors.cell_settings import CellSettings
+from glidemq.actors.fault_domain import FaultDomain
 from glidemq.actors.observer import CellObserver
-from glidemq.actors.promoter import Promoter
-from glidemq.actors.registration import Registration
-from glidemq.actors.scheduler import Scheduler
-from glidemq.actors.stall_recovery import StallRecovery
+from glidemq.actors.reader_set import ReaderSet
 from glidemq.clock import monotonic_ns
 from glidemq.connection.connection import UnblockingConnection
 from glidemq.connection.reader_connection import ReaderConnection
-from glidemq.errors import GlideMQError, ServerError
+from glidemq.errors import ConnectionError, GlideMQError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.link import WorkLink
 from glidemq.pipeline.pump_context import PumpContext, QueueSettings
 from glidemq.pipeline.queue_pump import QueuePump
-from glidemq.pipeline.reader import Reader
 
 log = logging.getLogger("glidemq.cell")
 
 DRAIN_POLL_S = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class CellSettings:
-    """Identity and intervals of a cell, in seconds (defaults: ruling 6)."""
-
-    consumer: str
-    block: float = 1.0
-    promotion_interval: float = 0.25
-    stalled_interval: float = 30.0
-    max_stalled_count: int = 1
-
-
-class _ReaderActor(Actor):
-    name = "reader"
-
-    def __init__(self, reader: Reader) -> None:
-        super().__init__()
-        self._reader = reader
-
-    async def run(self) -> None:
-        await self._reader.run()
-
-    async def stop(self) -> None:
-        await self._reader.release()
-        await super().stop()
-
-
 class Cell:
     """Everything between the server and a work link.
 
-    Owns: the command connection, the reader connection, the pumps and the actors. Stops when `drain` and `stop` have
-    been called; `stop` alone leaves running jobs to be recovered as orphans or stalled.
+    Owns: the command connection, the readers, the pumps, and the fault domains with their actors. Stops when `drain`
+    and `stop` have been called; `stop` alone leaves running jobs to be recovered as orphans or stalled.
     """
 
     def __init__(
@@ -68,7 +37,7 @@ class Cell:
         settings: CellSettings,
         *,
         commands: UnblockingConnection,
-        reader: ReaderConnection,
+        connect_reader: Callable[[], ReaderConnection],
         in_flight: InFlight,
         link: WorkLink,
         observer: CellObserver | None = None,
@@ -81,74 +50,18 @@ class Cell:
         self.link = link
         self.observer = observer or CellObserver()
         self._pumps: dict[str, QueuePump] = {}
-        self._reader_connection = reader
+        self._domains: dict[QueuePump, FaultDomain] = {}
         self._on_drained = on_drained
         self._owns_commands = owns_commands
-        self._losses = 0  # how often the connection was lost, leases being in doubt since
-        self._restored = 0  # the last of those after which all leases were renewed
-        self._restoring = asyncio.Lock()
-        self.heartbeat = Heartbeat(
-            connection=commands,
-            in_flight=in_flight,
-            link=link,
-            consumer=settings.consumer,
-            on_away=lambda: self._stall_recovery.grant_grace(),
-        )
-        self._registration = Registration(
-            connection=commands,
-            pumps=self.pumps,
-            in_flight=in_flight,
-            consumer=settings.consumer,
-            stalled_interval_s=settings.stalled_interval,
-        )
-        self._stall_recovery = StallRecovery(
-            connection=commands,
-            pumps=self.pumps,
-            consumer=settings.consumer,
-            stalled_interval_s=settings.stalled_interval,
-            max_stalled_count=settings.max_stalled_count,
-            observer=self.observer,
-            was_away=lambda: self.heartbeat.was_away,
-        )
-        self._promoter = Promoter(
-            connection=commands,
-            pumps=self.pumps,
-            link=link,
-            promotion_interval_s=settings.promotion_interval,
-        )
-        self._scheduler = Scheduler(
-            connection=commands,
-            queues=lambda: [pump.keys for pump in self._pumps.values()],
-            interval_s=settings.promotion_interval,
-        )
-        self.reader = Reader(
-            consumer=settings.consumer,
-            connection=reader,
-            commands=commands,
-            pumps=self.pumps,
-            register=self._registration.tick,
-            block_ms=int(settings.block * 1000),
-        )
-        self._context = PumpContext(
-            consumer=settings.consumer,
-            connection=commands,
-            in_flight=in_flight,
-            link=link,
-            observer=self.observer,
-            restore_leases=self._restore_leases,
-            connection_lost=self._connection_lost,
-            drained=self._queue_drained,
-            may_ask=self._may_ask,
-        )
-        self._reader_actor = _ReaderActor(self.reader)
-        self._fetching: tuple[Actor, ...] = (
-            self._reader_actor,
-            self._promoter,
-            self._scheduler,
-            self._stall_recovery,
-        )
-        self._keeping: tuple[Actor, ...] = (self.heartbeat, self._registration)
         self._started = False
+        self.readers = ReaderSet(
+            consumer=settings.consumer,
+            connect=connect_reader,
+            commands=commands,
+            register=self._register,
+            block_ms=int(settings.block * 1000),
+            cluster=settings.cluster,
+        )
 
     def pumps(self) -> Iterable[QueuePump]:
         """The pumps of all queues served."""
@@ -163,26 +76,64 @@ class Cell:
         pump = self._pumps.get(settings.queue)
         if pump is not None:
             pump.settings = settings
-        else:
-            pump = self._pumps[settings.queue] = QueuePump(settings, self._context)
-            if self._started:
-                # Its consumer group must exist before anything reads it.
-                self._losses += 1
-                pump.kick()
+            return pump
+        domain = self._domain_for_new_queue()
+        pump = self._pumps[settings.queue] = QueuePump(settings, self._context_in(domain))
+        self._domains[pump] = domain
+        domain.add(pump)
+        if self._started:
+            domain.start(announced=False)
+        self.readers.watch(pump)
         return pump
+
+    def _domain_for_new_queue(self) -> FaultDomain:
+        for domain in self._domains.values():
+            if not self.settings.cluster:
+                return domain
+        return FaultDomain(
+            self.settings,
+            connection=self.commands,
+            in_flight=self.in_flight,
+            link=self.link,
+            observer=self.observer,
+        )
+
+    def _context_in(self, domain: FaultDomain) -> PumpContext:
+        return PumpContext(
+            consumer=self.settings.consumer,
+            connection=self.commands,
+            in_flight=self.in_flight,
+            link=self.link,
+            observer=self.observer,
+            restore_leases=domain.restore_leases,
+            connection_lost=domain.connection_lost,
+            drained=self._queue_drained,
+            may_ask=self._may_ask,
+        )
+
+    @property
+    def _fault_domains(self) -> list[FaultDomain]:
+        return list(dict.fromkeys(self._domains.values()))
 
     async def start(self) -> None:
         """Announce the cell, renew what it still holds, then fetch.
 
-        Raises ConnectionError when the server cannot be reached.
+        Raises ConnectionError when the server cannot be reached; in a cluster, when nothing of it can.
         """
-        await self._registration.tick()
-        await self.heartbeat.extend_all()
+        domains = self._fault_domains
+        results = await asyncio.gather(*(domain.announce() for domain in domains), return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, ConnectionError) or len(failures) == len(domains):
+                raise failure
         self._started = True
-        for actor in (*self._keeping, *self._fetching):
-            actor.start()
-        for pump in self._pumps.values():
-            pump.kick()
+        for domain, result in zip(domains, results, strict=True):
+            domain.start(announced=result is None)
+        self.readers.start()
+
+    async def _register(self, pumps: Collection[QueuePump]) -> None:
+        for domain in {self._domains[pump] for pump in pumps}:
+            await domain.registration.tick()
 
     def flush(self) -> None:
         """Report all outcomes now."""
@@ -199,7 +150,7 @@ class Cell:
         for pump in self._pumps.values():
             if pump.hungry:
                 pump.kick()
-        self.reader.reconsider()
+        self.readers.reconsider()
 
     def _may_ask(self, pump: QueuePump) -> bool:
         """Queues that share slots ask in turn: a busy one must not take every slot as it becomes free."""
@@ -222,8 +173,8 @@ class Cell:
     async def drain(self, deadline_ns: int | None = None) -> bool:
         """Fetch nothing more and wait for what runs; True when nothing is left, False at the deadline."""
         self.close_intake()
-        for actor in self._fetching:
-            await actor.stop()
+        await self.readers.stop()
+        await asyncio.gather(*(domain.stop_fetching() for domain in self._fault_domains))
         while self.in_flight or not all(pump.settled for pump in self._pumps.values()):
             if deadline_ns is not None and monotonic_ns() >= deadline_ns:
                 return False
@@ -232,11 +183,11 @@ class Cell:
         return True
 
     async def stop(self, *, deliver_for_s: float = 5.0) -> None:
-        """Deliver the last outcomes if the server lets us, leave the registries, close both connections."""
+        """Deliver the last outcomes if the server lets us, leave the registries, close all connections."""
         # Before the reader is released: it would begin another read for as long as a queue wants one.
         self.close_intake()
-        for actor in (*self._fetching, *self._keeping):
-            await actor.stop()
+        await self.readers.stop()
+        await asyncio.gather(*(domain.stop() for domain in self._fault_domains))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deliver_for_s):
                 await asyncio.gather(*(pump.close() for pump in self._pumps.values()))
@@ -244,30 +195,12 @@ class Cell:
             await pump.abandon()
         with contextlib.suppress(GlideMQError, TimeoutError):
             async with asyncio.timeout(1.0):
-                await self._registration.leave()
-        await self._reader_connection.close()
+                leaving = (domain.leave() for domain in self._fault_domains)
+                await asyncio.gather(*leaving, return_exceptions=True)
+        await self.readers.close()
         if self._owns_commands:
             await self.commands.close()
 
     def _queue_drained(self, pump: QueuePump) -> None:
-        self.reader.reconsider()
+        self.readers.reconsider()
         self._on_drained(pump)
-
-    # -- after a broken connection --------------------------------------------------------------------------
-
-    def _connection_lost(self) -> None:
-        self._losses += 1
-        self._stall_recovery.grant_grace()
-
-    async def _restore_leases(self) -> None:
-        while self._restored < self._losses:
-            async with self._restoring:
-                if self._restored < self._losses:
-                    losses = self._losses  # a connection lost while this goes on is another one
-                    # One queue that the server refuses is that queue's trouble.
-                    with contextlib.suppress(ServerError):
-                        await self._registration.tick()
-                    with contextlib.suppress(ServerError):
-                        await self.heartbeat.extend_all()
-                    self._restored = losses
-                    self.observer.recovered()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from glidemq.actors.actor import PeriodicActor, for_each_queue
 from glidemq.clock import monotonic_ns
@@ -26,7 +26,7 @@ TICK_S = 0.5  # half of the shortest heartbeat interval: locks are at least one 
 
 
 class Heartbeat(PeriodicActor):
-    """Keeps every live lease of the cell, at half of its lock and never slower than every 10 s (ruling 3).
+    """Keeps every live lease of its queues, at half of its lock and never slower than every 10 s (ruling 3).
 
     A job whose process is dead, stopped, or past its time is not extended: then its lease runs out, as it should.
     A lost lease is final, and not extended either. Owns: when it last came round, from which `was_away` tells a
@@ -40,6 +40,7 @@ class Heartbeat(PeriodicActor):
         *,
         connection: Connection,
         in_flight: InFlight,
+        pumps: Callable[[], Iterable[QueuePump]],
         link: WorkLink,
         consumer: str,
         on_away: Callable[[], None] = lambda: None,
@@ -48,6 +49,7 @@ class Heartbeat(PeriodicActor):
         super().__init__(TICK_S)
         self._connection = connection
         self._in_flight = in_flight
+        self._pumps = pumps
         self._link = link
         self._consumer = consumer
         self._on_away = on_away
@@ -56,7 +58,7 @@ class Heartbeat(PeriodicActor):
     @property
     def was_away(self) -> bool:
         """True while leases may be unextended for no other reason than that this loop did not turn."""
-        shortest_ms = min((lease.lock_ms for lease in self._in_flight), default=MAX_LOCK_MS)
+        shortest_ms = min((lease.lock_ms for lease in self._leases()), default=MAX_LOCK_MS)
         patience_ms = min(shortest_ms // 2, MAX_BEAT_INTERVAL_MS)
         return monotonic_ns() - self._came_round_ns > int(TICK_S * 1e9) + patience_ms * 1_000_000
 
@@ -67,14 +69,18 @@ class Heartbeat(PeriodicActor):
         self._came_round_ns = monotonic_ns()
         horizon_ns = self._came_round_ns + int(TICK_S * 1e9)
         try:
-            await self._extend([lease for lease in self._in_flight if lease.next_beat_ns <= horizon_ns])
+            await self._extend([lease for lease in self._leases() if lease.next_beat_ns <= horizon_ns])
         except ConnectionError:
             self._on_away()
             raise
 
     async def extend_all(self) -> None:
         """Extend every lease: the first thing after a connection came back (feasibility 9)."""
-        await self._extend(list(self._in_flight))
+        await self._extend(list(self._leases()))
+
+    def _leases(self) -> Iterator[Lease]:
+        for pump in self._pumps():
+            yield from self._in_flight.of(pump)
 
     async def _extend(self, leases: list[Lease]) -> None:
         by_queue: dict[QueuePump, list[Lease]] = defaultdict(list)

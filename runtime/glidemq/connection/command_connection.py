@@ -13,6 +13,7 @@ from glidemq.connection.error_mapping import read_error
 from glidemq.connection.fcall_pipeline import FcallPipeline
 from glidemq.connection.glide_client import open_client
 from glidemq.connection.library_loader import LibraryLoader, ServerLibrary
+from glidemq.connection.queue_pipelines import QueuePipelines
 from glidemq.connection.repeating_caller import RepeatingCaller
 from glidemq.connection.server_commands import ServerCommands
 from glidemq.errors import ClosedError, ConfigurationError
@@ -49,7 +50,7 @@ class CommandConnection:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: GlideApi | None = None
         self._commands: ServerCommands | None = None
-        self._pipeline: FcallPipeline | None = None
+        self._pipeline: FcallPipeline | QueuePipelines | None = None
         self._caller: RepeatingCaller | None = None
         self._calls = 0
         self._idle = asyncio.Event()
@@ -97,7 +98,7 @@ class CommandConnection:
         loader = LibraryLoader(
             commands, self._library or ServerLibrary.bundled(), cluster=options.cluster, place=options.place
         )
-        pipeline = self._pipeline = FcallPipeline(client, cluster=options.cluster)
+        pipeline = self._pipeline = QueuePipelines(client) if options.cluster else FcallPipeline(client)
         self._client, self._commands = client, commands
         self._caller = RepeatingCaller(pipeline, loader, options, self._endpoint)
 

@@ -43,8 +43,9 @@ class FcallPipeline:
     """
 
     def __init__(
-        self, client: GlideApi, *, cluster: bool, max_in_flight: int = MAX_BATCHES_IN_FLIGHT
+        self, client: GlideApi, *, cluster: bool = False, max_in_flight: int = MAX_BATCHES_IN_FLIGHT
     ) -> None:
+        """cluster: whether the client is one of a cluster, which has batches of its own kind."""
         self._client = client
         self._cluster = cluster
         self._max_in_flight = max_in_flight
@@ -65,6 +66,11 @@ class FcallPipeline:
         if not self._flush_scheduled:
             self._start_sender()
         return reply
+
+    @property
+    def idle(self) -> bool:
+        """True when no call is waiting or in flight."""
+        return not self._waiting and not self._in_flight
 
     def _start_sender(self) -> None:
         # A task begins in the next turn of the loop: whatever is submitted in this one is in time.

@@ -50,8 +50,9 @@ class ReaderConnection:
         self._commands: ServerCommands | None = None
         self._closed = False
         self._opening = asyncio.Lock()
-        # The connection's id on the server, for CLIENT UNBLOCK; None when it may have changed.
-        self._client_id: int | None = None
+        # The connection's id on the server, for CLIENT UNBLOCK, by what is read: every node of a cluster gives its
+        # own. Forgotten when it may have changed.
+        self._client_ids: dict[str, int] = {}
         self._read: asyncio.Task[list[StreamEntry]] | None = None
         self._read_awaited = False
         self._blocked_on: str | None = None
@@ -128,14 +129,18 @@ class ReaderConnection:
         for pause_s in _UNBLOCK_PAUSES_S:
             if read.done():
                 return False
-            client_id, key = self._client_id, self._blocked_on
+            key = self._blocked_on
+            client_id = None if key is None else self._client_ids.get(self._scope(key))
             if client_id is not None and key is not None and await via.unblock_client(client_id, key=key):
                 return True
             # Not yet sent, or on its way: UNBLOCK takes another connection and may arrive first.
             await asyncio.wait([read], timeout=pause_s)
         if not read.done():
-            self._client_id = None  # not this connection's any more: it must have reconnected silently
+            self._client_ids.clear()  # not this connection's any more: it must have reconnected silently
         return False
+
+    def _scope(self, key: str) -> str:
+        return key if self.options.cluster else ""
 
     async def close(self) -> None:
         """Disconnect at once. May be called twice."""
@@ -174,13 +179,14 @@ class ReaderConnection:
         assert self._client is not None
         assert self._commands is not None
         try:
-            if self._client_id is None:
+            if self._scope(key) not in self._client_ids:
                 await self._endpoint.revive()
-                self._client_id = await self._commands.client_id(self._commands.route_of(key))
+                client_id = await self._commands.client_id(self._commands.route_of(key))
+                self._client_ids[self._scope(key)] = client_id
             self._blocked_on = key
             return _entries(await request(self._client))
         except Exception as error:
-            self._client_id = None
+            self._client_ids.clear()
             reason = read_error(error, action=action, place=self.options.place)
             if isinstance(reason, ConnectionError):
                 self.failures += 1

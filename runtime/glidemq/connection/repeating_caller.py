@@ -11,6 +11,7 @@ from glidemq.connection.endpoint import Endpoint
 from glidemq.connection.error_mapping import Failure, Verdict, classify
 from glidemq.connection.fcall_pipeline import FcallPipeline, UnsentError
 from glidemq.connection.library_loader import LibraryLoader
+from glidemq.connection.queue_pipelines import QueuePipelines
 from glidemq.errors import (
     AuthenticationError,
     ConnectionError,
@@ -39,7 +40,7 @@ class RepeatingCaller:
 
     def __init__(
         self,
-        pipeline: FcallPipeline,
+        pipeline: FcallPipeline | QueuePipelines,
         loader: LibraryLoader,
         options: ConnectionOptions,
         endpoint: Endpoint,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ class InFlight:
 
     def __init__(self, generation: int = 0) -> None:
         self._leases: dict[int, Lease] = {}
+        self._by_queue: defaultdict[QueuePump, dict[int, Lease]] = defaultdict(dict)
         self._sequence = itertools.count((generation << GENERATION_SHIFT) + 1)
 
     def __len__(self) -> int:
@@ -37,7 +39,7 @@ class InFlight:
 
     def add(self, lease: Lease) -> None:
         """Note a lease that was just granted."""
-        self._leases[lease.seq] = lease
+        self._leases[lease.seq] = self._by_queue[lease.pump][lease.seq] = lease
 
     def get(self, seq: int) -> Lease | None:
         """The lease with this number, if it is not settled yet."""
@@ -45,8 +47,11 @@ class InFlight:
 
     def take(self, seq: int) -> Lease | None:
         """Remove the lease whose outcome is known; None when it was taken back or settled before."""
-        return self._leases.pop(seq, None)
+        lease = self._leases.pop(seq, None)
+        if lease is not None:
+            del self._by_queue[lease.pump][seq]
+        return lease
 
     def of(self, pump: QueuePump) -> list[Lease]:
         """The leases of one queue."""
-        return [lease for lease in self._leases.values() if lease.pump is pump]
+        return list(self._by_queue[pump].values())

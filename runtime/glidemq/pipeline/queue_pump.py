@@ -25,6 +25,9 @@ COMPLETIONS_WORTH_A_CALL = 16
 AHEAD_WORTH_A_CALL = 8
 # Due times further off than this are found by the promoter's polls.
 LONGEST_TIMER_S = 60.0
+# A call without an answer keeps slots that queues share from the others for no longer than this. Should it be granted
+# jobs later all the same, those that find no slot wait, and are given back.
+LONGEST_RESERVATION_S = 0.5
 
 
 class QueuePump:
@@ -196,6 +199,7 @@ class QueuePump:
 
     async def _step(self, slots: int, ahead: int) -> None:
         self._link.reserve(self, slots, ahead)
+        give_up_slots = self._loop.call_later(LONGEST_RESERVATION_S, self._link.unreserve, self)
         self.last_step_ns = monotonic_ns()
         batch: list[Outcome] = []
         try:
@@ -221,6 +225,7 @@ class QueuePump:
             granted = len(result.activations)
             self._ready = self._ready or result.more or (granted > 0 and granted >= slots + ahead)
         finally:
+            give_up_slots.cancel()
             self._link.unreserve(self)
             self._stepping = None
             self.kick()

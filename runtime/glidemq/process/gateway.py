@@ -12,7 +12,8 @@ from typing import Any
 
 import uvloop
 
-from glidemq.actors.cell import Cell, CellSettings
+from glidemq.actors.cell import Cell
+from glidemq.actors.cell_settings import CellSettings
 from glidemq.clock import monotonic_ns
 from glidemq.connection.command_connection import CommandConnection
 from glidemq.connection.reader_connection import ReaderConnection
@@ -87,9 +88,10 @@ class Gateway:
                 promotion_interval=config.promotion_interval,
                 stalled_interval=config.stalled_interval,
                 max_stalled_count=config.max_stalled_count,
+                cluster=options.cluster,
             ),
             commands=commands,
-            reader=ReaderConnection(options, client_name="glidemq-reader"),
+            connect_reader=lambda: ReaderConnection(options, client_name="glidemq-reader"),
             in_flight=self._in_flight,
             link=self._link,
         )

@@ -10,7 +10,8 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Literal, Self, overload
 
-from glidemq.actors.cell import Cell, CellSettings
+from glidemq.actors.cell import Cell
+from glidemq.actors.cell_settings import CellSettings
 from glidemq.actors.local_link import LocalLink
 from glidemq.app import App, Processor
 from glidemq.commands.keys import DEFAULT_PREFIX
@@ -121,6 +122,7 @@ class Worker(Generic[In, Out]):
             promotion_interval=_interval_s(promotion_interval, "promotion_interval"),
             stalled_interval=_interval_s(stalled_interval, "stalled_interval"),
             max_stalled_count=_whole(max_stalled_count, "max_stalled_count", 0),
+            cluster=self._options.cluster,
         )
         self._events = WorkerEvents()
         self._in_flight = InFlight()
@@ -163,7 +165,7 @@ class Worker(Generic[In, Out]):
         cell = Cell(
             self._cell_settings,
             commands=commands,
-            reader=ReaderConnection(self._options, client_name="glidemq-reader"),
+            connect_reader=lambda: ReaderConnection(self._options, client_name="glidemq-reader"),
             in_flight=self._in_flight,
             link=self._link,
             observer=self._events,
@@ -270,7 +272,7 @@ class Worker(Generic[In, Out]):
         if self._cell is None:
             return
         self._pump.close_intake()
-        self._cell.reader.reconsider()
+        self._cell.readers.reconsider()
         self._link.give_back_waiting()
         while not force and (self._in_flight or not self._pump.settled):
             self._pump.flush()
