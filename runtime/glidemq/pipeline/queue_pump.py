@@ -83,6 +83,8 @@ class QueuePump:
             self.service_times.record(lease.name, service_ns)
         if not self.outbox.completions:
             self._oldest_completion_ns = monotonic_ns()
+        if self._blocked:
+            self._ready = True  # what this job kept from starting may start with the call that reports it
         self.outbox.completions.append(Outcome(row, lease, receipt))
 
     def fail(self, row: bytes, lease: Lease | None, receipt: Any) -> None:

@@ -1,0 +1,73 @@
+"""An app whose queues the test names; the name of a job says what it does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from glidemq import App, Job, UnrecoverableError
+from tests.testkit.effects import DIRECTORY_VARIABLE, EffectsWriter, gate_is_open
+
+QUEUES_VARIABLE = "CLUSTER_QUEUES"
+CONCURRENCY = 4
+LIMITS: dict[str, Any] = {"backoff_strategies": {"at-once": lambda _attempts, _error: 0.01}}
+
+
+async def echo(job: Job[Any, Any]) -> Any:
+    return job.data
+
+
+async def fail_once(job: Job[Any, Any]) -> Any:
+    if job.attempts_made == 0:
+        raise RuntimeError("the first time")
+    return job.data
+
+
+async def fail(_job: Job[Any, Any]) -> None:
+    raise UnrecoverableError("always")
+
+
+async def fail_until_open(job: Job[Any, Any]) -> None:
+    if not gate_is_open(job.data):
+        raise UnrecoverableError("not yet")
+
+
+async def report(job: Job[Any, Any]) -> str:
+    await job.log("a line")
+    await job.update_progress(50)
+    await job.update_data("new data")
+    return "reported"
+
+
+async def until_aborted(job: Job[Any, Any]) -> None:
+    await job.abort_signal.wait()
+
+
+async def until_open(job: Job[Any, Any]) -> Any:
+    """Wait for the test to open the gate that the data names."""
+    while not gate_is_open(job.data):
+        await asyncio.sleep(0.005)
+    return job.data
+
+
+DEEDS: dict[str, Callable[[Job[Any, Any]], Awaitable[Any]]] = {
+    deed.__name__: deed
+    for deed in (echo, fail_once, fail, fail_until_open, report, until_aborted, until_open)
+}
+effects = EffectsWriter()
+
+
+async def process(job: Job[Any, Any]) -> Any:
+    effects.started(job)
+    try:
+        return await DEEDS[job.name](job)
+    finally:
+        effects.finished(job)
+
+
+app = App()
+if DIRECTORY_VARIABLE in os.environ:  # imported by a runtime under test
+    for name in filter(None, os.environ.get(QUEUES_VARIABLE, "").split(",")):
+        app.processor(name, concurrency=CONCURRENCY, **LIMITS)(process)
