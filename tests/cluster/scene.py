@@ -74,6 +74,7 @@ class Scene:
 async def scene_of(name: str, url: str, history: History) -> AsyncIterator[Scene]:
     """An empty, paused queue of this name."""
     async with Queue[Any, Any](name, connection=url) as queue:
-        await queue.obliterate(force=True)
+        if sum((await queue.get_job_counts()).values()):  # the case is played once more
+            await queue.obliterate(force=True)
         await queue.pause()
         yield Scene(queue, url, history)

@@ -45,7 +45,7 @@ def runtime(
     yield running
     try:
         assert running.stop() == 0
-        assert not running.lines("Traceback")
+        assert not running.lines(" ERROR ")
     finally:
         running.clean_up()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from glidemq.clock import monotonic_ns
 from glidemq.commands.command import unpack
-from glidemq.commands.step import StepCommand, StepResult
+from glidemq.commands.step import CONSTRAINED, StepCommand, StepResult
 from glidemq.pipeline.completer import MAX_BYTES_PER_CALL, Completer, Outcome, Return
 from glidemq.pipeline.delivery import Delivery
 from glidemq.pipeline.lease import Lease
@@ -83,7 +83,7 @@ class QueuePump:
             self.service_times.record(lease.name, service_ns)
         if not self.outbox.completions:
             self._oldest_completion_ns = monotonic_ns()
-        if self._blocked:
+        if self._blocked or (lease is not None and lease.flags & CONSTRAINED):
             self._ready = True  # what this job kept from starting may start with the call that reports it
         self.outbox.completions.append(Outcome(row, lease, receipt))
 
