@@ -12,6 +12,14 @@ from typing import Any, Generic, Literal, cast
 
 from typing_extensions import TypeVar
 
+from glidemq.config.pools import (
+    DEFAULT_POOL,
+    Pool,
+    PoolSize,
+    check_pool_name,
+    check_pool_size,
+    check_weight,
+)
 from glidemq.errors import ConfigurationError, ValidationError
 from glidemq.job import Job, SyncJob
 from glidemq.job.record import In, Out
@@ -35,6 +43,7 @@ class Processor(Generic[In, Out]):
         the main thread of an actor process).
     timeout_ms, lock_duration_ms: for jobs without options of their own; None: the runtime's defaults.
     backoff_strategies: the waits between attempts that jobs may ask for by name.
+    pool: the actor processes that run it. weight: its queue's share of these, beside the pool's other queues.
     """
 
     queue: str
@@ -47,6 +56,8 @@ class Processor(Generic[In, Out]):
     backoff_strategies: Mapping[str, BackoffStrategy] = field(
         default_factory=lambda: NO_STRATEGIES, hash=False
     )
+    pool: str = DEFAULT_POOL
+    weight: int = 1
 
     @property
     def place(self) -> str:
@@ -86,11 +97,40 @@ class App:
         self.prefix = check_prefix(prefix)
         self.serializer = Payload(serializer).serializer
         self._processors: dict[str, Processor[Any, Any]] = {}
+        self._pools: dict[str, Pool] = {}
 
     @property
     def processors(self) -> Mapping[str, Processor[Any, Any]]:
         """Queue name to processor, in the order in which they were declared; read-only."""
         return MappingProxyType(self._processors)
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """The pools that `pool` has declared, by name; read-only."""
+        return MappingProxyType(self._pools)
+
+    def pool(self, name: str, *, procs: PoolSize | None = None) -> Pool:
+        """Declare a pool: actor processes of its own for the processors that name it.
+
+            slow = app.pool("slow", procs=2)
+
+            @app.processor("reports", pool=slow)
+            def report(job: SyncJob[Query, Report]) -> Report: ...
+
+        However much slow work piles up, it occupies the processes of its pool and no others. Plain `def` and
+        `async def` processors of one pool run in different processes, `procs` of each.
+
+        procs: how many actor processes, or "auto" for one per core; None: what `--procs` says. The command line's
+            `--pool slow=4` goes before it. Pools may have more processes together than there are cores.
+
+        Raises ValidationError for a bad name or number, ConfigurationError for a pool that was declared before.
+
+        Source: the queue-design document, on segmenting queues by cost.
+        """
+        if check_pool_name(name) in self._pools:
+            raise ConfigurationError(f"pool {name!r} is declared twice")
+        pool = self._pools[name] = Pool(name, check_pool_size(procs))
+        return pool
 
     def processor(
         self,
@@ -100,6 +140,8 @@ class App:
         timeout: Duration | None = None,
         lock_duration: Duration | None = None,
         backoff_strategies: Mapping[str, BackoffStrategy] | None = None,
+        pool: str | Pool = DEFAULT_POOL,
+        weight: int = 1,
     ) -> Callable[[F], F]:
         """Declare the decorated function as the processor of a queue; the function itself is left as it is.
 
@@ -117,9 +159,12 @@ class App:
         backoff_strategies: name to function of (attempts_made, error) that returns the seconds until the next
             attempt, for jobs whose `Backoff` has this name as its type. One that raises is logged, and the
             job's `delay` is taken.
+        pool: the pool whose actor processes run it, by name or as `App.pool` returned it.
+        weight: 1 to 1000. While several queues that share actor processes have work, plain `def` ones get
+            processing time in proportion to their weights; idle queues leave theirs to the others.
 
         Raises:
-            ValidationError: a bad queue name, number, duration or strategy.
+            ValidationError: a bad queue name, number, duration, strategy, pool name or weight.
             ConfigurationError: the queue has a processor already, or this is no function of one argument.
         """
         check_queue_name(queue)
@@ -130,6 +175,8 @@ class App:
         timeout_ms = None if timeout is None else duration_ms(timeout, "timeout", positive=True)
         lock_ms = None if lock_duration is None else lock_duration_ms(lock_duration)
         strategies = check_strategies(backoff_strategies)
+        pool_name = check_pool_name(pool.name if isinstance(pool, Pool) else pool)
+        check_weight(weight)
 
         def declare(function: F) -> F:
             self._check_function(queue, function)
@@ -142,6 +189,8 @@ class App:
                 lock_ms,
                 self.serializer,
                 strategies,
+                pool_name,
+                weight,
             )
             return function
 
@@ -159,10 +208,13 @@ class App:
             "app": name,
             "url": self.url,
             "prefix": self.prefix,
+            "pools": {pool.name: pool.procs for pool in self._pools.values()},
             "queues": [
                 {
                     "name": processor.queue,
                     "role": processor.role,
+                    "pool": processor.pool,
+                    "weight": processor.weight,
                     "concurrency": processor.concurrency,
                     "timeout_ms": processor.timeout_ms,
                     "lock_duration_ms": processor.lock_duration_ms,

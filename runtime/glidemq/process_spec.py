@@ -26,6 +26,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from glidemq.config.pools import DEFAULT_POOL
+
 if TYPE_CHECKING:
     from glidemq.config import RuntimeConfig
 
@@ -44,6 +46,23 @@ EXIT_UNREACHABLE = 3  # the server could not be reached within the start-up dead
 
 # gateway -> sync actor: the running job is over time; the cancel board says so too.
 SOFT_TIMEOUT_SIGNAL = signal.SIGUSR1
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The actor processes of one pool and role: each runs the pool's processors of that role."""
+
+    pool: str
+    role: Role
+
+    @property
+    def label(self) -> str:
+        """What messages call it: the role, with the pool's name where that says something."""
+        return self.role if self.pool == DEFAULT_POOL else f"{self.pool} {self.role}"
+
+    def runs(self, queue: Mapping[str, Any]) -> bool:
+        """Whether a queue of the manifest is this crew's."""
+        return bool(queue["role"] == self.role and queue.get("pool", DEFAULT_POOL) == self.pool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +92,17 @@ class GatewaySpec:
     memory: CellMemory
     supervisor_pid: int
     manifest: Mapping[str, Any]  # what the app probe found (see app_probe)
+    crews: tuple[Crew, ...]  # per actor slot
 
 
 @dataclass(frozen=True, slots=True)
 class ActorSpec:
-    """One actor process: runs plain `def` processors ("sync") or `async def` ones ("async"), never both."""
+    """One actor process: runs its pool's plain `def` processors ("sync") or `async def` ones ("async"), never both."""
 
     config: RuntimeConfig
     cell: int
     slot: int  # index into CellMemory.actor_segments; status board slot is slot + 1
-    role: Role
+    crew: Crew
     generation: int
     memory: CellMemory
     supervisor_pid: int

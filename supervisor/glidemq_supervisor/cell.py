@@ -47,16 +47,17 @@ class Cell:
             memory=self.arena.memory,
             supervisor_pid=supervisor_pid,
             manifest=manifest,
+            crews=tuple(crew for crew in (actor.address.crew for actor in self.actors) if crew is not None),
         )
 
     def actor_spec(self, slot: ProcessSlot, config: RuntimeConfig, supervisor_pid: int) -> ActorSpec:
         address = slot.address
-        assert address.role is not None
+        assert address.crew is not None
         return ActorSpec(
             config=config,
             cell=address.cell,
             slot=address.index,
-            role=address.role,
+            crew=address.crew,
             generation=slot.generation,
             memory=self.arena.memory,
             supervisor_pid=supervisor_pid,

@@ -13,18 +13,13 @@ from glidemq_supervisor.cell import Cell
 from glidemq_supervisor.cell_plan import CellPlan, plan_cells
 from glidemq_supervisor.cpu_count import usable_cores
 from glidemq_supervisor.descriptors import DescriptorLedger
-from glidemq_supervisor.manifest import Manifest, roles_of
-
-
-def resolve_procs(config: RuntimeConfig) -> int:
-    """The number of actor processes of each role."""
-    return usable_cores() if config.procs == "auto" else config.procs
+from glidemq_supervisor.manifest import Manifest, sizes_of
 
 
 def plan_for(config: RuntimeConfig, manifest: Manifest) -> list[CellPlan]:
     """The layout that this machine, this configuration and this app lead to. Raises ConfigurationError."""
     nodes = numa_nodes(frozenset(os.sched_getaffinity(0)))
-    return plan_cells(config, resolve_procs(config), roles_of(manifest), nodes)
+    return plan_cells(config, sizes_of(config, manifest, usable_cores()), nodes)
 
 
 def build_cells(

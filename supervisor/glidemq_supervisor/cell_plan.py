@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from glidemq.config import RuntimeConfig
 from glidemq.errors import ConfigurationError
-from glidemq.process_spec import Role
+from glidemq.process_spec import Crew
 from glidemq_supervisor.affinity import CellCores, share_out
 from glidemq_supervisor.process_slot import SlotAddress
 
@@ -18,60 +18,74 @@ MAX_ACTORS_PER_CELL = 32
 
 @dataclass(frozen=True, slots=True)
 class CellPlan:
-    """One cell: its actor slots, and how many of each role start at once; the rest is kept for SIGTTIN."""
+    """One cell: its actor slots, and how many of each crew start at once; the rest is kept for SIGTTIN."""
 
     index: int
     cores: CellCores
     slots: tuple[SlotAddress, ...]
-    at_start: int
+    at_start: Mapping[Crew, int]
 
 
 def plan_cells(
-    config: RuntimeConfig, procs: int, roles: Sequence[Role], nodes: Sequence[frozenset[int]]
+    config: RuntimeConfig, sizes: Mapping[Crew, int], nodes: Sequence[frozenset[int]]
 ) -> list[CellPlan]:
-    """Lay out `procs` actors of each role. `nodes`: the usable cores of each NUMA node.
+    """Lay out crews of these sizes. `nodes`: the usable cores of each NUMA node.
 
     Raises:
         ConfigurationError: a cell would have more actors than one gateway can serve.
     """
-    most_per_role = MAX_ACTORS_PER_CELL // len(roles)
-    cells = _number_of_cells(config, procs, most_per_role, len(nodes))
-    if math.ceil(procs / cells) > most_per_role:
+    cells = _number_of_cells(config, sizes, len(nodes))
+    starts = _spread(sizes, cells)
+    fullest = max(sum(start.values()) for start in starts)
+    if fullest > MAX_ACTORS_PER_CELL:
         raise ConfigurationError(
-            f"{procs} actor processes in {cells} {'cell' if cells == 1 else 'cells'} are more than the "
-            f"{most_per_role} of each kind that one gateway serves: "
-            f"use --cells {math.ceil(procs / most_per_role)} or more"
+            f"{sum(sizes.values())} actor processes in {cells} {'cell' if cells == 1 else 'cells'} are more than the "
+            f"{MAX_ACTORS_PER_CELL} that one gateway serves: use --cells {_cells_needed(sizes)} or more"
         )
-    reserve = max(procs, config.max_procs or 2 * procs)
+    reserves = _spread({crew: _reserve(config, size) for crew, size in sizes.items()}, cells)
     cores = share_out(cells, nodes)
-    plans: list[CellPlan] = []
-    for cell in range(cells):
-        at_start = _share(procs, cells, cell)
-        reserved = (
-            1
-            if config.cells == "per-core"
-            else max(at_start, min(_share(reserve, cells, cell), most_per_role))
-        )
-        addresses = tuple(
-            SlotAddress(cell, role, position * reserved + number)
-            for position, role in enumerate(roles)
-            for number in range(reserved)
-        )
-        plans.append(CellPlan(cell, cores[cell], addresses, at_start))
-    return plans
+    return [
+        CellPlan(cell, cores[cell], _slots(cell, start, reserve), start)
+        for cell, (start, reserve) in enumerate(zip(starts, reserves, strict=True))
+    ]
 
 
-def _number_of_cells(config: RuntimeConfig, procs: int, most_per_role: int, nodes: int) -> int:
+def _slots(cell: int, start: Mapping[Crew, int], reserve: Mapping[Crew, int]) -> tuple[SlotAddress, ...]:
+    """Slots for what starts, and in reserve as many of each crew as one gateway can serve."""
+    spare = (MAX_ACTORS_PER_CELL - sum(start.values())) // len(start)
+    crews = [
+        crew for crew, count in start.items() for _ in range(max(count, min(reserve[crew], count + spare)))
+    ]
+    return tuple(SlotAddress(cell, crew, index) for index, crew in enumerate(crews))
+
+
+def _reserve(config: RuntimeConfig, size: int) -> int:
+    return size if config.cells == "per-core" else max(size, config.max_procs or 2 * size)
+
+
+def _number_of_cells(config: RuntimeConfig, sizes: Mapping[Crew, int], nodes: int) -> int:
+    largest = max(sizes.values())
     if config.cells == "per-core":
-        return procs
+        return largest
     if config.cells == "auto":
-        return min(procs, max(nodes, math.ceil(procs / most_per_role)))
-    if config.cells > procs:
+        return min(sum(sizes.values()), max(min(nodes, largest), _cells_needed(sizes)))
+    if config.cells > largest:
         raise ConfigurationError(
-            f"--cells {config.cells} needs at least as many actor processes; --procs is {procs}"
+            f"--cells {config.cells} needs at least as many actor processes; --procs is {largest}"
         )
     return config.cells
 
 
-def _share(total: int, cells: int, cell: int) -> int:
-    return total // cells + (1 if cell < total % cells else 0)
+def _cells_needed(sizes: Mapping[Crew, int]) -> int:
+    return math.ceil(sum(sizes.values()) / MAX_ACTORS_PER_CELL)
+
+
+def _spread(totals: Mapping[Crew, int], cells: int) -> list[dict[Crew, int]]:
+    """Each cell's share of each total; what does not divide goes round, so that no cell gets all remainders."""
+    shares: list[dict[Crew, int]] = [{} for _ in range(cells)]
+    first = 0
+    for crew, total in totals.items():
+        for cell in range(cells):
+            shares[cell][crew] = total // cells + (1 if (cell - first) % cells < total % cells else 0)
+        first += total
+    return shares

@@ -56,7 +56,7 @@ def _describe(config: RuntimeConfig, manifest: Manifest) -> list[str]:
     lines = [f"server: {manifests.with_server_of(config, manifest).connection}"]
     lines += [f"app: {manifest['app']} serves {manifests.describe(manifest)}"]
     for plan in plans:
-        actors = ", ".join(f"{plan.at_start} {role}" for role in manifests.roles_of(manifest))
+        actors = ", ".join(f"{count} {crew.label}" for crew, count in plan.at_start.items())
         bound = config.pin or plan.cores.is_part
         cores = f"cores {','.join(map(str, sorted(plan.cores.cpus)))}" if bound else "any core"
         room = f"room for {len(plan.slots)} in all"

@@ -73,6 +73,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="actor processes, or auto: one per core that this process may use (default)",
     )
+    add(
+        "--pool",
+        metavar="NAME=N,…",
+        help="actor processes of the app's pools, such as fast=2,slow=auto (default: the app's own, or --procs)",
+    )
     add("--max-procs", metavar="N", help="slots kept for SIGTTIN (default: twice --procs)")
     add("--cells", metavar="N", help="gateways, or auto: one per NUMA node (default), or per-core")
     add("--pin", action="store_true", default=None, help="give each actor process a core of its own")

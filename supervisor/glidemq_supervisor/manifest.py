@@ -7,20 +7,53 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from glidemq.config import RuntimeConfig
-from glidemq.process_spec import Role
+from glidemq.config.pools import DEFAULT_POOL
+from glidemq.config.suggestion import did_you_mean
+from glidemq.errors import ConfigurationError
+from glidemq.process_spec import Crew, Role
 
 Manifest = Mapping[str, Any]
 
 
-def roles_of(manifest: Manifest) -> list[Role]:
+def crews_of(manifest: Manifest) -> list[Crew]:
     """The kinds of actors that the app needs, each with a set of processes of its own."""
-    roles = {queue["role"] for queue in manifest["queues"]}
-    return [role for role in get_args(Role) if role in roles]
+    crews = {Crew(queue.get("pool", DEFAULT_POOL), queue["role"]) for queue in manifest["queues"]}
+    return sorted(
+        crews, key=lambda crew: (crew.pool != DEFAULT_POOL, crew.pool, get_args(Role).index(crew.role))
+    )
+
+
+def sizes_of(config: RuntimeConfig, manifest: Manifest, cores: int) -> dict[Crew, int]:
+    """How many processes each crew is to have: `--pool`, else what the app says, else `--procs`.
+
+    cores: what "auto" means.
+
+    Raises:
+        ConfigurationError: `--pool` names a pool that has no processors.
+    """
+    crews = crews_of(manifest)
+    served = sorted({crew.pool for crew in crews})
+    given = dict(config.pool)
+    for pool in given:
+        if pool not in served:
+            raise ConfigurationError(
+                f"--pool {pool}: no processor of {manifest['app']} runs in a pool of this name"
+                f"{did_you_mean(pool, served)}; its pools are {', '.join(served)}"
+            )
+    declared = manifest.get("pools", {})
+    sizes: dict[Crew, int] = {}
+    for crew in crews:
+        size = given.get(crew.pool) or declared.get(crew.pool) or config.procs
+        sizes[crew] = cores if size == "auto" else size
+    return sizes
 
 
 def describe(manifest: Manifest) -> str:
     """The queues in one line, for the log."""
-    return ", ".join(f"{queue['name']} ({queue['role']})" for queue in manifest["queues"])
+    return ", ".join(
+        f"{queue['name']} ({Crew(queue.get('pool', DEFAULT_POOL), queue['role']).label})"
+        for queue in manifest["queues"]
+    )
 
 
 def why_unservable(manifest: Manifest) -> str | None:
@@ -41,11 +74,11 @@ def with_server_of(config: RuntimeConfig, manifest: Manifest) -> RuntimeConfig:
 
 def why_not_reloadable(current: Manifest, new: Manifest) -> str | None:
     """Why a running supervisor cannot change over to `new`, as a sentence; None if it can."""
-    added = set(roles_of(new)) - set(roles_of(current))
+    added = set(crews_of(new)) - set(crews_of(current))
     if added:
         return (
-            f"the app now has {' and '.join(sorted(added))} processors, for which no memory was laid out: "
-            "restart the supervisor to run them"
+            f"the app now has {' and '.join(sorted(crew.label for crew in added))} processors, for which no memory "
+            "was laid out: restart the supervisor to run them"
         )
     return None
 

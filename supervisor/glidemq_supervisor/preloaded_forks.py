@@ -45,13 +45,16 @@ class PreloadedForks:
         """Ask for a process; does nothing while a new zygote is on its way."""
         if self._current is None:
             return
+        crew = slot.address.crew
+        assert crew is not None, "gateways are not forked from a zygote"
         slot.begin(app_epoch)
         memory, index = cell.arena.memory, slot.address.index
         members = {
             "cell": slot.address.cell,
             "slot": index,
             "slots": len(cell.actors),
-            "role": slot.address.role,
+            "pool": crew.pool,
+            "role": crew.role,
             "generation": slot.generation,
             "name": setup.name,
             "cpus": None if setup.cpus is None else sorted(setup.cpus),

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from enum import Enum
 
-from glidemq.process_spec import Role
+from glidemq.process_spec import Crew, Role
 from glidemq.shared_memory import Control, Doorbell, KillReason, ProcessRole, ProcessState, StatusSlot
 
 ROLES: dict[Role, ProcessRole] = {"sync": ProcessRole.SYNC_ACTOR, "async": ProcessRole.ASYNC_ACTOR}
@@ -54,17 +54,21 @@ class SlotAddress:
     """Which process of the tree a slot is for."""
 
     cell: int
-    role: Role | None  # None: the cell's gateway
+    crew: Crew | None  # None: the cell's gateway
     index: int = 0  # of an actor, within its cell
 
     @property
+    def role(self) -> Role | None:
+        return None if self.crew is None else self.crew.role
+
+    @property
     def is_gateway(self) -> bool:
-        return self.role is None
+        return self.crew is None
 
     @property
     def label(self) -> str:
         """The name in the log and in `ps`: "gateway 0", "actor 0.3"."""
-        return f"gateway {self.cell}" if self.role is None else f"actor {self.cell}.{self.index}"
+        return f"gateway {self.cell}" if self.crew is None else f"actor {self.cell}.{self.index}"
 
 
 class ProcessSlot:

@@ -77,7 +77,9 @@ def statuses(slots: Iterable[ProcessSlot], rates: DoneRates, now: float) -> list
         rss = resident_bytes(pid) if pid is not None else None
         entries.append(
             ProcessStatus(
-                process=slot.label if slot.address.role is None else f"{slot.label} {slot.address.role}",
+                process=slot.label
+                if slot.address.crew is None
+                else f"{slot.label} {slot.address.crew.label}",
                 pid=pid,
                 state=slot.phase.value if slot.phase is not Phase.RUNNING else page.state.name.lower(),
                 rss_mb=None if rss is None else round(rss / 1e6, 1),

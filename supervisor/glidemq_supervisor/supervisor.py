@@ -263,7 +263,7 @@ class Supervisor:
             return
         cells = build_cells(config, self._app.manifest, self._bell, self._descriptors)
         self._cells = self._staffing.cells = self._preloaded.cells = cells
-        self._scaling = Scaling(cells, manifest.roles_of(self._app.manifest))
+        self._scaling = Scaling(cells, manifest.crews_of(self._app.manifest))
         self._scaling.start(now)
         log.info("serving %s", manifest.describe(self._app.manifest))
 

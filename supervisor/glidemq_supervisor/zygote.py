@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from glidemq.config import RuntimeConfig
 from glidemq.errors import ConfigurationError, GlideMQError
-from glidemq.process_spec import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ActorSpec, CellMemory
+from glidemq.process_spec import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ActorSpec, CellMemory, Crew
 from glidemq_supervisor import preload_inspection
 from glidemq_supervisor.forker import (
     ChildSetup,
@@ -150,7 +150,7 @@ class Zygote:
             config=self._config,
             cell=request["cell"],
             slot=slot,
-            role=request["role"],
+            crew=Crew(request["pool"], request["role"]),
             generation=request["generation"],
             memory=memory,
             supervisor_pid=self._supervisor_pid,

@@ -29,7 +29,7 @@ def test_every_argument_is_listed_and_no_other() -> None:
 
 
 def shown(value: object) -> str:
-    if value is None:
+    if value is None or value == ():
         return "none"
     text = (
         str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value

@@ -60,14 +60,14 @@ def test_payload_is_validated_into_what_the_annotation_names() -> None:
 
 def test_manifest_is_plain_data() -> None:
     manifest = App("valkey://h", prefix="p").manifest("m:a")
-    assert manifest == {"app": "m:a", "url": "valkey://h", "prefix": "p", "queues": []}
+    assert manifest == {"app": "m:a", "url": "valkey://h", "prefix": "p", "pools": {}, "queues": []}
     queues = json.loads(json.dumps(app.manifest("m:a")))["queues"]
     assert [queue.pop("function").split(" ")[0] for queue in queues] == ["thumbnail", "chat"]
     assert queues == [
-        {"name": "thumbnails", "role": "sync", "concurrency": 1, "timeout_ms": 2000, "lock_duration_ms": 5000,
-         "validates": True},
-        {"name": "chat", "role": "async", "concurrency": 50, "timeout_ms": None, "lock_duration_ms": None,
-         "validates": False},
+        {"name": "thumbnails", "role": "sync", "pool": "default", "weight": 1, "concurrency": 1, "timeout_ms": 2000,
+         "lock_duration_ms": 5000, "validates": True},
+        {"name": "chat", "role": "async", "pool": "default", "weight": 1, "concurrency": 50, "timeout_ms": None,
+         "lock_duration_ms": None, "validates": False},
     ]  # fmt: skip
 
 
@@ -271,3 +271,38 @@ def test_importing_an_app_imports_neither_the_server_client_nor_an_event_loop(pr
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (result.stdout.strip(), result.stderr) == ("[]", "")
+
+
+def test_pools_are_declared_once_and_named_by_processors() -> None:
+    fresh = App()
+    slow = fresh.pool("slow", procs=2)
+    fresh.pool("live", procs="auto")
+    fresh.pool("rest")
+
+    @fresh.processor("reports", pool=slow, weight=3)
+    def report(job: Any) -> None: ...
+
+    @fresh.processor("mails", pool="unsized")
+    def mail(job: Any) -> None: ...
+
+    manifest = fresh.manifest()
+    assert manifest["pools"] == {"slow": 2, "live": "auto", "rest": None}
+    assert [(queue["pool"], queue["weight"]) for queue in manifest["queues"]] == [("slow", 3), ("unsized", 1)]
+    with pytest.raises(ConfigurationError, match="pool 'slow' is declared twice"):
+        fresh.pool("slow")
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda fresh: fresh.pool("a b"), "a pool's name must be 1 to 64 letters"),
+        (lambda fresh: fresh.pool("a", procs=0), "procs of a pool must be 'auto' or an integer from 1"),
+        (lambda fresh: fresh.pool("a", procs="all"), "procs of a pool must be 'auto' or an integer from 1"),
+        (lambda fresh: fresh.processor("q", pool=7), "a pool's name must be 1 to 64 letters"),
+        (lambda fresh: fresh.processor("q", weight=0), "weight must be an integer from 1 to 1000"),
+        (lambda fresh: fresh.processor("q", weight=1.5), "weight must be an integer from 1 to 1000"),
+    ],
+)
+def test_bad_pools_and_weights_are_refused(declare: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        declare(App())

@@ -146,7 +146,7 @@ class StandInActor:
     def run(self) -> int:
         spec = self.spec
         preloaded = spec.app.name if spec.app is not None else None
-        write_journal(self.label, "started", spec.generation, spec.role, preloaded)
+        write_journal(self.label, "started", spec.generation, spec.crew.role, preloaded)
         start = take_first_order(self.label)
         if start:
             self.follow(start)

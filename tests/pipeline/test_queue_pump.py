@@ -16,6 +16,7 @@ from glidemq.commands.step import CompletionRow
 from glidemq.config import ConnectionOptions
 from glidemq.connection import CommandConnection, ReaderConnection
 from glidemq.errors import GlideMQError, LibraryVersionError, ServerError
+from glidemq.pipeline.fair_turns import FairTurns
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.pump_context import PumpContext, QueueSettings
@@ -151,7 +152,7 @@ async def bench(server: ValkeyServer, queue_name: str) -> AsyncIterator[Bench]:
             restore_leases=nothing,
             connection_lost=lambda: outages.append(None),
             drained=lambda _: None,
-            may_ask=lambda _: True,
+            turns=FairTurns(lambda: (), link),  # type: ignore[arg-type]
         )
         pump = QueuePump(QueueSettings(queue_name), context)
         yield Bench(queue, pump, link, connection, observer, outages, server.url)

@@ -20,15 +20,21 @@ from glidemq.commands.command import unpack
 from glidemq.commands.fail import FailureRow
 from glidemq.commands.step import CompletionRow
 from glidemq.config import RuntimeConfig
+from glidemq.config.pools import DEFAULT_POOL
 from glidemq.process.gateway import Gateway
 from glidemq.process.messages import outcome_header
-from glidemq.process_spec import CellMemory, GatewaySpec, Role
+from glidemq.process_spec import CellMemory, Crew, GatewaySpec, Role
 from glidemq.rings.actor_segment import ActorSegment
 from glidemq.rings.actor_side import ActorSide, TakenActivation
 from glidemq.rings.records import JobIdentity, RecordKind
 from glidemq.shared_memory import Control, Doorbell, ProcessRole, ProcessState, StatusBoard
 
 ROLES: Mapping[Role, ProcessRole] = {"sync": ProcessRole.SYNC_ACTOR, "async": ProcessRole.ASYNC_ACTOR}
+
+
+def with_crews(spec: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a gateway's spec, as they were before they became JSON."""
+    return spec | {"crews": tuple(Crew(pool, role) for pool, role in spec["crews"])}
 
 
 class HandDrivenActor:
@@ -181,7 +187,9 @@ class HandDrivenCell:
     def gateway(self) -> Gateway:
         """The next gateway of the cell, not running yet."""
         return Gateway(
-            GatewaySpec(config=self.config, memory=self.memory, **self._next_gateway(os.getppid()))
+            GatewaySpec(
+                config=self.config, memory=self.memory, **with_crews(self._next_gateway(os.getppid()))
+            )
         )
 
     def _next_gateway(self, supervisor_pid: int) -> dict[str, Any]:
@@ -192,6 +200,7 @@ class HandDrivenCell:
             "consumer": self.consumer,
             "generation": page.generation,
             "supervisor_pid": supervisor_pid,
+            "crews": [(DEFAULT_POOL, "sync")] * len(self.memory.actor_segments),
             "manifest": {"app": "by:hand", "prefix": None, "queues": list(self.queues)},
         }
 

@@ -11,9 +11,10 @@ from glidemq import App, SyncJob
 from glidemq.clock import monotonic_ns
 from glidemq.commands.command import pack, unpack
 from glidemq.config import RuntimeConfig
+from glidemq.config.pools import DEFAULT_POOL
 from glidemq.process.actor_context import ActorContext
 from glidemq.process.sync_actor import SyncActor
-from glidemq.process_spec import ActorSpec, CellMemory, Role
+from glidemq.process_spec import ActorSpec, CellMemory, Crew, Role
 from glidemq.rings.actor_segment import ActorSegment
 from glidemq.rings.gateway_side import GatewaySide
 from glidemq.rings.records import JobIdentity, Record, RecordKind
@@ -43,7 +44,9 @@ class OneProcess:
         app.processor(QUEUE, **options)(processor)
         memory = CellMemory(self.board.fd, (self._segment.fds(),), (bells[1],), bells[0], bells[2])
         config = RuntimeConfig(app="in:process", url="valkey://nowhere", kill_grace=kill_grace)
-        self.context = ActorContext(ActorSpec(config, 0, 0, role, 1, memory, os.getppid(), app))
+        self.context = ActorContext(
+            ActorSpec(config, 0, 0, Crew(DEFAULT_POOL, role), 1, memory, os.getppid(), app)
+        )
         self._seqs = 0
 
     def push(self, data: bytes = b"{}", *, processed_on: int = PROCESSED_ON) -> int:

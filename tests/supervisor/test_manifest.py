@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from glidemq_supervisor.manifest import describe, merged, roles_of, why_not_reloadable, why_unservable
+import pytest
+
+from glidemq.config import RuntimeConfig
+from glidemq.errors import ConfigurationError
+from glidemq.process_spec import Crew
+from glidemq_supervisor.manifest import (
+    crews_of,
+    describe,
+    merged,
+    sizes_of,
+    why_not_reloadable,
+    why_unservable,
+)
 
 SYNC = {"name": "thumbs", "role": "sync", "concurrency": 1}
+FAST = {"name": "live", "role": "sync", "pool": "fast", "concurrency": 1}
 ASYNC = {"name": "infer", "role": "async", "concurrency": 50}
 
 
@@ -14,9 +27,33 @@ def manifest(*queues: dict[str, Any]) -> dict[str, Any]:
     return {"app": "shop:app", "queues": list(queues)}
 
 
-def test_roles_come_in_a_fixed_order_and_once() -> None:
-    assert roles_of(manifest(ASYNC, SYNC, {**SYNC, "name": "b"})) == ["sync", "async"]
-    assert roles_of(manifest(ASYNC)) == ["async"]
+def test_crews_come_in_a_fixed_order_and_once() -> None:
+    crews = crews_of(manifest(FAST, ASYNC, SYNC, {**SYNC, "name": "b"}))
+    assert crews == [Crew("default", "sync"), Crew("default", "async"), Crew("fast", "sync")]
+    assert crews_of(manifest(ASYNC)) == [Crew("default", "async")]
+
+
+def sizes(pool: Any, **declared: Any) -> list[int]:
+    config = RuntimeConfig(url="valkey://127.0.0.1:9", environ={}, procs=3, pool=pool)
+    return list(sizes_of(config, {**manifest(SYNC, FAST), "pools": declared}, cores=8).values())
+
+
+def test_size_of_a_pool_is_what_the_operator_says_else_the_app_else_procs() -> None:
+    assert sizes({}) == [3, 3]
+    assert sizes({}, fast=2) == [3, 2]
+    assert sizes({"fast": 5}, fast=2) == [3, 5]
+    assert sizes({"fast": "auto", "default": 1}, fast=2) == [1, 8]
+
+
+def test_size_for_a_pool_that_runs_nothing_is_refused_with_what_was_meant() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"--pool fats: .*did you mean 'fast'.*its pools are default, fast"
+    ):
+        sizes({"fats": 2})
+
+
+def test_reload_may_not_add_a_pool() -> None:
+    assert "fast sync processors" in (why_not_reloadable(manifest(SYNC), manifest(SYNC, FAST)) or "")
 
 
 def test_queues_are_named_with_their_kind() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from glidemq.process_spec import Crew
 from glidemq.shared_memory import Control, Doorbell, ProcessRole, ProcessState, StatusBoard
 from glidemq_supervisor.process_slot import LEGAL_TRANSITIONS, Phase, ProcessSlot, SlotAddress
 
@@ -51,7 +52,9 @@ def bells() -> Iterator[list[int]]:
 @pytest.fixture
 def actor(board: StatusBoard, bells: list[int]) -> ProcessSlot:
     own = board.slot(1).bell(bells[1])
-    return ProcessSlot(SlotAddress(0, "sync", 0), board.slot(1), own, board.gateway.bell(bells[0]))
+    return ProcessSlot(
+        SlotAddress(0, Crew("default", "sync"), 0), board.slot(1), own, board.gateway.bell(bells[0])
+    )
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from glidemq.process_spec import Crew
 from glidemq.shared_memory import ProcessState, StatusBoard
 from glidemq_supervisor.process_slot import ProcessSlot, SlotAddress
 from glidemq_supervisor.recycling import Recycling, RecyclingLimits
@@ -15,7 +16,7 @@ from glidemq_supervisor.recycling import Recycling, RecyclingLimits
 @pytest.fixture
 def slot() -> Iterator[ProcessSlot]:
     board = StatusBoard.create(1)
-    slot = ProcessSlot(SlotAddress(0, "sync", 0), board.slot(1))
+    slot = ProcessSlot(SlotAddress(0, Crew("default", "sync"), 0), board.slot(1))
     start(slot)
     yield slot
     board.close()

@@ -15,6 +15,7 @@ from glidemq.clock import monotonic_ns
 from glidemq.connection.connection import UnblockingConnection
 from glidemq.connection.reader_connection import ReaderConnection
 from glidemq.errors import ConnectionError, GlideMQError
+from glidemq.pipeline.fair_turns import FairTurns
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.link import WorkLink
 from glidemq.pipeline.pump_context import PumpContext, QueueSettings
@@ -54,6 +55,7 @@ class Cell:
         self._on_drained = on_drained
         self._owns_commands = owns_commands
         self._started = False
+        self.turns = FairTurns(self.pumps, link)
         self.readers = ReaderSet(
             consumer=settings.consumer,
             connect=connect_reader,
@@ -108,7 +110,7 @@ class Cell:
             restore_leases=domain.restore_leases,
             connection_lost=domain.connection_lost,
             drained=self._queue_drained,
-            may_ask=self._may_ask,
+            turns=self.turns,
         )
 
     @property
@@ -152,19 +154,6 @@ class Cell:
                 pump.kick()
         self.readers.reconsider()
 
-    def _may_ask(self, pump: QueuePump) -> bool:
-        """Queues that share slots ask in turn: a busy one must not take every slot as it becomes free."""
-        for other in self._pumps.values():
-            if (
-                other.hungry
-                and other.last_step_ns < pump.last_step_ns
-                and self.link.share_slots(pump, other)
-                and self.link.wants(other)[0] > 0
-            ):
-                other.kick()
-                return False
-        return True
-
     def close_intake(self) -> None:
         """Activate nothing more, from now on; what the server still grants goes back."""
         for pump in self._pumps.values():
@@ -202,5 +191,6 @@ class Cell:
             await self.commands.close()
 
     def _queue_drained(self, pump: QueuePump) -> None:
+        self.turns.drained(pump)
         self.readers.reconsider()
         self._on_drained(pump)

@@ -10,7 +10,17 @@ from typing import Any, Literal
 from glidemq.config.connection_options import ConnectionOptions
 from glidemq.config.connection_url import redact_url
 from glidemq.config.resolution import resolve_connection
-from glidemq.config.setting_kinds import Choice, Duration, Flag, Fraction, Kind, Number, Size, Text
+from glidemq.config.setting_kinds import (
+    Choice,
+    Duration,
+    Flag,
+    Fraction,
+    Kind,
+    Number,
+    PoolSizes,
+    Size,
+    Text,
+)
 
 _KIND = "glidemq.kind"
 
@@ -38,6 +48,8 @@ class RuntimeConfig:
 
     # Actor processes; "auto": one per core that this process may use.
     procs: int | Literal["auto"] = _setting("auto", Number(1, 1024, ("auto",)))
+    # Sizes of pools, before those that the app gives: fast=2,slow=auto.
+    pool: tuple[tuple[str, int | Literal["auto"]], ...] = _setting((), PoolSizes())
     # Most actor processes that SIGTTIN can reach; None: twice `procs`.
     max_procs: int | None = _setting(None, Number(1, 1024, optional=True))
     # Cells, each a gateway with its share of the actor processes; "auto": one per NUMA node.
@@ -120,6 +132,8 @@ def shown_value(name: str, value: Any) -> str:
     """A setting's value for people to read; never a secret."""
     if name == "url" and isinstance(value, str):
         return redact_url(value)
+    if name == "pool":
+        return ",".join(f"{pool}={size}" for pool, size in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from glidemq.config.durations import SLIP_SECONDS, duration_s, parse_duration
+from glidemq.config.pools import check_pool_name, check_pool_size
 from glidemq.config.suggestion import did_you_mean
-from glidemq.errors import ConfigurationError
+from glidemq.errors import ConfigurationError, ValidationError
 
 
 class Kind(Protocol):
@@ -155,6 +156,35 @@ class Duration:
 
     def _slip_at(self) -> float:
         return SLIP_SECONDS if self.refuses_slips else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSizes:
+    """Names of pools and their sizes, written `fast=2,slow=auto`, or as a table in a file."""
+
+    def read(self, text: str, name: str) -> dict[str, Any]:
+        sizes: dict[str, Any] = {}
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            pool, equals, size = (word.strip() for word in part.partition("="))
+            if not equals:
+                raise ConfigurationError(f"{name} must look like fast=2,slow=auto, not {text!r}")
+            if pool in sizes:
+                raise ConfigurationError(f"{name} names pool {pool!r} twice")
+            sizes[pool] = int(size) if size.isascii() and size.isdigit() else size
+        return sizes
+
+    def check(self, value: Any, name: str) -> tuple[tuple[str, Any], ...]:
+        try:
+            sizes = dict(cast("Mapping[object, object]", value))
+        except (TypeError, ValueError):
+            raise ConfigurationError(f"{name} must look like fast=2,slow=auto, not {value!r}") from None
+        try:
+            checked = {check_pool_name(pool): check_pool_size(size) for pool, size in sizes.items()}
+        except ValidationError as error:
+            raise ConfigurationError(f"{name}: {error}") from None
+        if None in checked.values():
+            raise ConfigurationError(f"{name} must give each pool a size, or 'auto'")
+        return tuple(checked.items())
 
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?", re.ASCII | re.IGNORECASE)

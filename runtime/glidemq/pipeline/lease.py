@@ -31,6 +31,7 @@ class Lease:
         "_attempts_made",
         "abort_reason",
         "blob",
+        "charged_ns",
         "dispatched_ns",
         "entry_id",
         "expected_ns",
@@ -67,6 +68,7 @@ class Lease:
         self.next_beat_ns = 0
         self.dispatched_ns = 0
         self.expected_ns = UNKNOWN_NS  # how long it will run, as far as its name tells
+        self.charged_ns = 0  # of its queue's turn, for now
         self.holder: Any = None  # whatever the link notes about where the job is
         self.abort_reason = 0
         self._attempts_made = 0

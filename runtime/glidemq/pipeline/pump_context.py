@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from glidemq.commands.keys import QueueKeys
 from glidemq.connection.connection import Connection
 from glidemq.pipeline.completer import Outcome
+from glidemq.pipeline.fair_turns import FairTurns
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.link import WorkLink
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class QueueSettings:
     """What a pump must know about its queue.
 
-    lock_ms, timeout_ms: for jobs without their own; a timeout of 0 means none.
+    lock_ms, timeout_ms: for jobs without their own; a timeout of 0 means none. weight: the queue's share of the
+    processing time of actors that it shares with other queues.
     """
 
     queue: str
@@ -29,6 +31,7 @@ class QueueSettings:
     lock_ms: int = 30_000
     timeout_ms: int = 0
     max_crashes: int = 3
+    weight: int = 1
     events: bool = True
     metrics: bool = True
 
@@ -59,8 +62,8 @@ class PumpContext:
     """The cell as its pumps see it.
 
     restore_leases: to be awaited before a call after trouble: every lease is extended first. connection_lost: to be
-    called when a call failed. drained: called when the server has nothing more that may start. may_ask: whether no
-    queue that waits for the same slots has waited for longer.
+    called when a call failed. drained: called when the server has nothing more that may start. turns: the line of
+    the queues that share slots.
     """
 
     consumer: str
@@ -71,4 +74,4 @@ class PumpContext:
     restore_leases: Callable[[], Awaitable[None]]
     connection_lost: Callable[[], None]
     drained: Callable[[QueuePump], None]
-    may_ask: Callable[[QueuePump], bool]
+    turns: FairTurns

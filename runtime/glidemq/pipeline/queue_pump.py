@@ -81,6 +81,7 @@ class QueuePump:
         """Queue a completion; it rides with the next call, or with the one that `flush` asks for."""
         if lease is not None:
             self.service_times.record(lease.name, service_ns)
+            self._context.turns.correct(self, lease, service_ns)
         if not self.outbox.completions:
             self._oldest_completion_ns = monotonic_ns()
         if self._blocked or (lease is not None and lease.flags & CONSTRAINED):
@@ -94,6 +95,7 @@ class QueuePump:
 
     def give_back(self, lease: Lease, crash_reason: str | bool | None = None) -> None:
         """Return a job whose lease we hold to the queue: unstarted, or crashed with its process."""
+        self._context.turns.correct(self, lease, 0)
         self.outbox.returns.append(Return(lease, crash_reason))
         self.kick()
 
@@ -136,6 +138,11 @@ class QueuePump:
     def hungry(self) -> bool:
         """True when there is work on the server, for all we know, and a free slot is all that is missing."""
         return self._intake_open and self._stepping is None and (self._ready or bool(self._claimed))
+
+    @property
+    def busy(self) -> bool:
+        """True while the server has work for this queue, for all we know."""
+        return self._intake_open and (self._ready or bool(self._claimed) or self._stepping is not None)
 
     @property
     def wants_reader(self) -> bool:
@@ -186,10 +193,11 @@ class QueuePump:
         if self._stepping is None and (self._claimed or (self._intake_open and self._ready)):
             # Entries that the reader claimed as the intake was being closed go back by a step that starts nothing.
             slots, ahead = self._link.wants(self) if self._intake_open else (0, 0)
-            if slots > 0 and not self._context.may_ask(self):
+            if slots > 0 and not self._context.turns.may_ask(self):
                 slots = 0
             if slots > 0 or self._claimed or ahead >= (1 if flush else AHEAD_WORTH_A_CALL):
                 self._flush = False
+                self._link.reserve(self, slots, ahead)
                 self._stepping = self._loop.create_task(self._step(slots, ahead))
                 return
         worth_a_call = self._stepping is None or len(outbox.completions) >= COMPLETIONS_WORTH_A_CALL
@@ -200,7 +208,6 @@ class QueuePump:
     # -- calling --------------------------------------------------------------------------------------------
 
     async def _step(self, slots: int, ahead: int) -> None:
-        self._link.reserve(self, slots, ahead)
         give_up_slots = self._loop.call_later(LONGEST_RESERVATION_S, self._link.unreserve, self)
         self.last_step_ns = monotonic_ns()
         batch: list[Outcome] = []
@@ -306,6 +313,7 @@ class QueuePump:
         for activation in result.activations:
             lease = Lease(in_flight.next_seq(), self, activation)
             lease.next_beat_ns = now_ns + lease.beat_interval_ns
+            self._context.turns.charge(self, lease)
             in_flight.add(lease)
             leases.append(lease)
         if self._intake_open:

@@ -12,7 +12,7 @@ from glidemq.app import App, Processor
 from glidemq.clock import monotonic_ns
 from glidemq.commands.keys import QueueKeys
 from glidemq.process.app_probe import preload
-from glidemq.process_spec import ActorSpec, Role, key_prefix
+from glidemq.process_spec import ActorSpec, key_prefix
 from glidemq.rings.actor_segment import ActorSegment
 from glidemq.rings.records import RecordKind
 from glidemq.shared_memory.doorbell import Doorbell
@@ -34,7 +34,9 @@ class ActorContext:
         app: App = spec.app if spec.app is not None else preload(spec.config.app or "")
         self._prefix = key_prefix(spec.config, app.prefix)
         self.processors: dict[str, Processor[Any, Any]] = {
-            name: processor for name, processor in app.processors.items() if processor.role == spec.role
+            name: processor
+            for name, processor in app.processors.items()
+            if (processor.pool, processor.role) == (spec.crew.pool, spec.crew.role)
         }
         memory = spec.memory
         self.board = StatusBoard.attach_actor(memory.board, spec.slot + 1)
@@ -64,15 +66,16 @@ class ActorContext:
         """A number for a command, never used before in this slot."""
         return next(self._command_seqs)
 
-    def announce_ready(self, role: Role) -> None:
+    def announce_ready(self) -> None:
         """Tell the gateway what this process serves, and everybody that it is ready."""
         manifest = {
             "pid": os.getpid(),
-            "role": role,
+            "role": self.spec.crew.role,
             "queues": [
                 {
                     "name": name,
                     "concurrency": processor.concurrency,
+                    "weight": processor.weight,
                     "timeout_ms": processor.timeout_ms,
                     "lock_duration_ms": processor.lock_duration_ms,
                 }

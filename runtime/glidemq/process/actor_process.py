@@ -20,6 +20,6 @@ def run(spec: ActorSpec) -> int:
     except GlideMQError as error:
         log.error("actor %d cannot start: %s", spec.slot, error)
         return EXIT_FAILED
-    if spec.role == "sync":
+    if spec.crew.role == "sync":
         return SyncActor(context).run()
     return async_actor.run(context)

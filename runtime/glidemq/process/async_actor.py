@@ -88,7 +88,7 @@ class AsyncActor:
         bell_fd = context.bell.fileno()
         self._loop.add_reader(bell_fd, self._on_bell)
         beat = self._loop.create_task(self._beat())
-        context.announce_ready("async")
+        context.announce_ready()
         self._on_bell()
         finished = self._loop.create_task(self._finished.wait())
         await asyncio.wait({beat, finished}, return_when=asyncio.FIRST_COMPLETED)

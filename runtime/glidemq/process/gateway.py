@@ -80,6 +80,7 @@ class Gateway:
             on_command=self._commands.accept,
             is_process_stopped=is_stopped,
             on_freed=lambda: self._cell.slots_freed(),
+            may_queue_up=lambda pump: self._cell.turns.may_queue_up(pump),
         )
         self._cell = Cell(
             CellSettings(
@@ -166,6 +167,7 @@ class Gateway:
                 lock_ms=int(queue.get("lock_duration_ms") or config.lock_duration * 1000),
                 timeout_ms=int(queue.get("timeout_ms") or 0),
                 max_crashes=config.max_crashes,
+                weight=int(queue.get("weight") or 1),
             )
         )
 
@@ -228,9 +230,9 @@ class Gateway:
     def _concurrency_of(self, channel: ActorChannel) -> Mapping[str, int]:
         """What the process serves: by its own manifest, or by the app's for one that an earlier gateway attached."""
         manifest = channel.manifest
-        role = "sync" if channel.slot.role is ProcessRole.SYNC_ACTOR else "async"
         if manifest is None:
-            queues = [queue for queue in self._spec.manifest.get("queues", ()) if queue["role"] == role]
+            crew = self._spec.crews[channel.index]
+            queues = [queue for queue in self._spec.manifest.get("queues", ()) if crew.runs(queue)]
         else:
             queues = manifest["queues"]
         for queue in queues:

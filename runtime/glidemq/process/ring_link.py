@@ -51,6 +51,7 @@ class RingLink:
         on_command: Callable[[ActorChannel, Record, Receipt], None],
         is_process_stopped: Callable[[int], bool],
         on_freed: Callable[[], None],
+        may_queue_up: Callable[[QueuePump], bool],
     ) -> None:
         self.channels = channels
         self._in_flight = in_flight
@@ -59,6 +60,7 @@ class RingLink:
         self._on_command = on_command
         self._is_process_stopped = is_process_stopped
         self._on_freed = on_freed
+        self._may_queue_up = may_queue_up
         self._reserved: dict[
             QueuePump, tuple[int, int]
         ] = {}  # slots and jobs ahead that calls in flight ask for
@@ -70,8 +72,8 @@ class RingLink:
         """Jobs that may start now, and jobs that may wait behind running ones, over all actors that serve the queue.
 
         A sync actor has one slot for all its queues. It counts as free for a queue of which it has nothing in hand if
-        what it has is short, so that a queue that keeps its rings filled keeps no other one out; and nothing is to wait
-        behind a job that takes long.
+        what it has is short, so that a queue that keeps its rings filled keeps no other one out (but one of less weight
+        waits for its turn); and nothing is to wait behind a job that takes long.
         """
         queue = pump.queue
         free = room = actors = 0
@@ -84,7 +86,8 @@ class RingLink:
                 shared = True
                 if channel.expected_ns > PATIENCE * self._max_ring_wait_ns:
                     continue
-                if not channel.load[queue] and channel.expected_ns <= SOON * self._max_ring_wait_ns:
+                soon_free = channel.expected_ns <= SOON * self._max_ring_wait_ns
+                if not channel.load[queue] and soon_free and (slots > 0 or self._may_queue_up(pump)):
                     free += 1
             else:
                 free += max(slots, 0)
@@ -93,9 +96,20 @@ class RingLink:
         if not actors:
             return 0, 0
         slots_asked, jobs_asked = self._asked_beside(pump, shared=shared)
-        ahead = pump.service_times.ahead(actors, self._max_ring_wait_ns)
+        ahead = pump.service_times.ahead(actors, int(self._max_ring_wait_ns * self._ring_share(pump)))
         slots = max(free - slots_asked, 0)
         return slots, max(room + ahead - jobs_asked - slots, 0)
+
+    def _ring_share(self, pump: QueuePump) -> float:
+        """How much of the wait in a ring the queue may fill: all of it, beside a heavier one that is busy a part."""
+        heaviest = weight = pump.settings.weight
+        for name in next(
+            (c.concurrency for c in self.channels if c.is_sync and pump.queue in c.concurrency), ()
+        ):
+            other = self._pump_of(name)
+            if other is not None and other.busy:
+                heaviest = max(heaviest, other.settings.weight)
+        return weight / heaviest
 
     def _asked_beside(self, pump: QueuePump, *, shared: bool) -> tuple[int, int]:
         """Slots, and jobs in all, for which calls in flight have asked, or which a full ring has refused."""

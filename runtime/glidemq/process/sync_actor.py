@@ -73,7 +73,7 @@ class SyncActor:
         context = self._context
         signal.signal(SOFT_TIMEOUT_SIGNAL, self._on_soft_timeout)
         provide_connection(BlockingRingConnection(self.call))
-        context.announce_ready("sync")
+        context.announce_ready()
         side = self._side
         while True:
             taken = side.take_activations(1)
