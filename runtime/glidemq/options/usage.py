@@ -34,9 +34,9 @@ class JobUsage:
 
     model: str | None = None
     provider: str | None = None
-    tokens: Mapping[str, float] = field(default_factory=dict)
+    tokens: Mapping[str, float] = field(default_factory=dict[str, float])
     total_tokens: float | None = None
-    costs: Mapping[str, float] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict[str, float])
     total_cost: float | None = None
     cost_unit: str | None = None
     latency: float | None = None
