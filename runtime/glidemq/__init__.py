@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         RetryingEvent,
         UsageEvent,
     )
+    from glidemq.client.flow_jobs import DagNode, FlowJob
+    from glidemq.client.flow_producer import FlowProducer, JobNode
     from glidemq.client.job_logs import JobLogs
     from glidemq.client.producer import Producer
     from glidemq.client.queue import Queue
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         JobOptions,
         JobTemplate,
         JobUsage,
+        OnFailure,
         Ordering,
         RateLimit,
         RepeatableJob,
@@ -95,6 +98,8 @@ _HOMES = {
         "RetryingEvent",
         "UsageEvent",
     ),
+    "glidemq.client.flow_jobs": ("DagNode", "FlowJob"),
+    "glidemq.client.flow_producer": ("FlowProducer", "JobNode"),
     "glidemq.client.job_logs": ("JobLogs",),
     "glidemq.client.producer": ("Producer",),
     "glidemq.client.queue": ("Queue",),
@@ -138,6 +143,7 @@ _HOMES = {
         "Duration",
         "JobOptions",
         "JobTemplate",
+        "OnFailure",
         "JobUsage",
         "Ordering",
         "RateLimit",
@@ -168,12 +174,15 @@ __all__ = [
     "ConnectionError",
     "ConnectionOptions",
     "CountEvent",
+    "DagNode",
     "Deduplication",
     "DelayChangedEvent",
     "DetourError",
     "Duration",
     "Event",
     "FailedEvent",
+    "FlowJob",
+    "FlowProducer",
     "GlideMQError",
     "GracefulShutdown",
     "GroupRateLimitError",
@@ -181,6 +190,7 @@ __all__ = [
     "JobAbortedError",
     "JobFailedError",
     "JobLogs",
+    "JobNode",
     "JobNotFoundError",
     "JobOptions",
     "JobStateError",
@@ -191,6 +201,7 @@ __all__ = [
     "LibraryVersionError",
     "Metrics",
     "MetricsPoint",
+    "OnFailure",
     "Ordering",
     "PayloadValidationError",
     "PriorityChangedEvent",

@@ -152,6 +152,7 @@ async def bench(server: ValkeyServer, queue_name: str) -> AsyncIterator[Bench]:
             restore_leases=nothing,
             connection_lost=lambda: outages.append(None),
             drained=lambda _: None,
+            posted=lambda _: None,
             turns=FairTurns(lambda: (), link),  # type: ignore[arg-type]
         )
         pump = QueuePump(QueueSettings(queue_name), context)

@@ -13,6 +13,7 @@ from glidemq import (
     ClosedError,
     ConnectionError,
     ConnectionOptions,
+    FlowProducer,
     Job,
     Producer,
     Queue,
@@ -62,6 +63,7 @@ async def test_by_default_everybody_has_connections_of_their_own(
 ) -> None:
     queue = Queue[Any, Any](queue_name, connection=own_server.url)
     producer = Producer[Any](queue_name, connection=own_server.url)
+    flows = FlowProducer(connection=own_server.url)
     worker = Worker[Any, Any](queue_name, double, connection=own_server.url)
     events = QueueEvents(queue_name, connection=own_server.url)
     assert connections.total() == 0, "constructors connect to nothing"
@@ -69,11 +71,13 @@ async def test_by_default_everybody_has_connections_of_their_own(
     await connections.settle_at(1)
     await producer.add("n", 1)
     await connections.settle_at(2)
+    await flows.add({"name": "n", "queue_name": queue_name, "data": 1})
+    await connections.settle_at(3)
     await worker.start()
-    await connections.settle_at(4)
-    await events.wait_until_ready()
     await connections.settle_at(5)
-    for component in (events, worker, producer, queue):
+    await events.wait_until_ready()
+    await connections.settle_at(6)
+    for component in (events, worker, flows, producer, queue):
         await component.close()
     await connections.settle_at(0)
 
@@ -84,16 +88,18 @@ async def test_all_sharing_leaves_the_shared_connection_and_the_blocking_one(
     async with await SharedClient.connect(own_server.url) as client:
         queues = [Queue[Any, Any](f"{queue_name}-{number}", client=client) for number in range(20)]
         producer = Producer[Any](queues[0].name, client=client)
+        flows = FlowProducer(client=client)
         worker = Worker[Any, Any](queues[0].name, double, connection=own_server.url, command_client=client)
         await worker.start()
         for queue in queues:
             await queue.add("n", 1)
         await producer.add("n", 2)
-        await eventually(lambda: completed(queues[0], 2), what="two completed jobs")
-        # Twenty queues, a producer and a worker at work.
+        await flows.add({"name": "n", "queue_name": queues[0].name, "data": 3})
+        await eventually(lambda: completed(queues[0], 3), what="three completed jobs")
+        # Twenty queues, two producers and a worker at work.
         assert connections.opened() == {"glidemq": 1, "glidemq-reader": 1}
         # The document's close order: components first, then the client.
-        for borrower in (*queues, producer):
+        for borrower in (*queues, producer, flows):
             await borrower.close()
         await worker.close()
         await connections.settle_at(1)
@@ -129,6 +135,7 @@ async def test_closing_borrowers_leaves_the_client_open(own_server: ValkeyServer
         for borrower in (
             Queue[Any, Any](queue_name, client=client),
             Producer[Any](queue_name, client=client),
+            FlowProducer(client=client),
             Worker[Any, Any](queue_name, double, connection=own_server.url, client=client),
         ):
             await borrower.__aenter__()

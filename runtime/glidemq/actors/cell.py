@@ -110,6 +110,7 @@ class Cell:
             restore_leases=domain.restore_leases,
             connection_lost=domain.connection_lost,
             drained=self._queue_drained,
+            posted=domain.messenger.posted,
             turns=self.turns,
         )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from glidemq.actors.actor import Actor
 from glidemq.actors.cell_settings import CellSettings
 from glidemq.actors.heartbeat import Heartbeat
+from glidemq.actors.messenger import Messenger
 from glidemq.actors.observer import CellObserver
 from glidemq.actors.promoter import Promoter
 from glidemq.actors.registration import Registration
@@ -68,6 +69,7 @@ class FaultDomain:
             observer=observer,
             was_away=lambda: self._heartbeat.was_away,
         )
+        self.messenger = Messenger(connection=connection, pumps=self.pumps)
         self._fetching: tuple[Actor, ...] = (
             Promoter(
                 connection=connection,
@@ -82,7 +84,7 @@ class FaultDomain:
             ),
             self._stall_recovery,
         )
-        self._keeping: tuple[Actor, ...] = (self._heartbeat, self.registration)
+        self._keeping: tuple[Actor, ...] = (self._heartbeat, self.registration, self.messenger)
 
     def pumps(self) -> Iterable[QueuePump]:
         """The pumps of its queues."""

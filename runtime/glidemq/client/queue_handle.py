@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
 from glidemq.client.adder import Adder
+from glidemq.client.connecting import choose_connection
 from glidemq.client.new_jobs import JobPreparation
 from glidemq.commands.command import Command
 from glidemq.commands.keys import DEFAULT_PREFIX, QueueKeys
-from glidemq.config import ConnectionOptions, resolve_connection
-from glidemq.connection import CommandConnection, Connection
-from glidemq.connection.ambient import provided_connection
-from glidemq.errors import ClosedError, ValidationError
+from glidemq.config import ConnectionOptions
+from glidemq.connection import Connection
+from glidemq.errors import ClosedError
 from glidemq.options import check_prefix, check_queue_name
 from glidemq.payload import Payload
 from glidemq.payload.compression import CompressionName, check_compression
@@ -56,17 +56,7 @@ class QueueHandle:
         self.keys = QueueKeys(check_prefix(prefix), name)
         self._payload = Payload(serializer)
         self._preparation = JobPreparation(self._payload, check_compression(compression))
-        if client is not None and connection is not None:
-            raise ValidationError("Provide either `connection` or `client`, not both.")
-        if client is not None and not hasattr(client, "execute"):
-            raise ValidationError(
-                f"`client` must be an open SharedClient, not {type(client).__name__}:"
-                " make one with `await SharedClient.connect(…)`"
-            )
-        if client is None and connection is None:
-            client = provided_connection()
-        self._owned = None if client is not None else CommandConnection(resolve_connection(connection))
-        self._connection: Connection = client if client is not None else cast(Connection, self._owned)
+        self._connection, self._owned = choose_connection(connection, client)
         self._queue_key = self.keys.meta
         self._adder = Adder(self._connection, self._queue_key, events=events)
         self._closing: asyncio.Task[None] | None = None

@@ -3,7 +3,7 @@
 from glidemq.options.backoff import Backoff, BackoffStrategy
 from glidemq.options.deduplication import Deduplication, DeduplicationMode
 from glidemq.options.durations import Duration, duration_ms
-from glidemq.options.job_options import NO_OPTIONS, JobOptions, WireOptions, from_wire, to_wire
+from glidemq.options.job_options import NO_OPTIONS, JobOptions, OnFailure, WireOptions, from_wire, to_wire
 from glidemq.options.names import check_job_id, check_job_name, check_prefix, check_queue_name
 from glidemq.options.ordering import Ordering, TokenBucket
 from glidemq.options.rate_limit import RateLimit
@@ -23,6 +23,7 @@ __all__ = [
     "JobOptions",
     "JobTemplate",
     "JobUsage",
+    "OnFailure",
     "Ordering",
     "RateLimit",
     "RepeatableJob",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, TypedDict, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, cast, get_args
 
 import orjson
 
@@ -38,6 +38,8 @@ from glidemq.options.ordering import (
 from glidemq.options.retention import Retention, retention_from_wire, retention_to_wire
 
 MAX_PRIORITY = 2048
+OnFailure: TypeAlias = Literal["fail_parent", "ignore", "remove", "continue"]
+"""What a parent does when a child of it fails for good."""
 MIN_LOCK_MS, MAX_LOCK_MS = 1_000, 86_400_000
 
 
@@ -45,6 +47,8 @@ class JobOptions(TypedDict, total=False):
     """Options of `Queue.add`; all optional, None meaning "not given". Source: features page, section 4.
 
     job_id: an id of one's own, unique in the queue; adding it twice adds nothing the second time.
+    on_failure: what this job's parent does if it fails for good, by whatever way. "fail_parent" (default): it fails as
+        well; "ignore": it counts this child as done; "remove": it forgets this child; "continue": it runs at once.
     deduplication: which earlier adds this one repeats, and what then; a `Deduplication`, or a mapping with its fields.
         It is checked before `job_id`.
     delay: seconds or timedelta before the job may run.
@@ -63,6 +67,7 @@ class JobOptions(TypedDict, total=False):
 
     job_id: str | None
     deduplication: Deduplication | Mapping[str, Any] | None
+    on_failure: OnFailure | None
     delay: Duration | None
     priority: int | None
     lifo: bool | None
@@ -169,6 +174,14 @@ def check_priority(value: object) -> int:
     return value
 
 
+def _on_failure(value: object) -> OnFailure:
+    if value not in get_args(OnFailure):
+        raise ValidationError(
+            f'on_failure must be "fail_parent", "ignore", "remove" or "continue", not {value!r:.40}'
+        )
+    return cast(OnFailure, value)
+
+
 def _lifo(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValidationError("lifo must be True or False")
@@ -204,6 +217,7 @@ class _Rule(NamedTuple):
 
 _RULES: dict[str, _Rule] = {
     "job_id": _Rule("jobId", check_job_id, str),
+    "on_failure": _Rule("x-py:onFailure", _on_failure, _on_failure),
     "deduplication": _Rule("deduplication", deduplication_to_wire, deduplication_from_wire),
     "delay": _Rule("delay", delay_ms, seconds),
     "priority": _Rule("priority", check_priority, int),

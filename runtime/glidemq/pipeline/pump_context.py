@@ -62,8 +62,8 @@ class PumpContext:
     """The cell as its pumps see it.
 
     restore_leases: to be awaited before a call after trouble: every lease is extended first. connection_lost: to be
-    called when a call failed. drained: called when the server has nothing more that may start. turns: the line of
-    the queues that share slots.
+    called when a call failed. drained: called when the server has nothing more that may start. posted: called when
+    another queue must hear of what a call has done. turns: the line of the queues that share slots.
     """
 
     consumer: str
@@ -74,4 +74,5 @@ class PumpContext:
     restore_leases: Callable[[], Awaitable[None]]
     connection_lost: Callable[[], None]
     drained: Callable[[QueuePump], None]
+    posted: Callable[[QueuePump], None]
     turns: FairTurns

@@ -56,6 +56,7 @@ class QueuePump:
             self._delivery,
             settle=self._settle,
             due=self._arm_due_timer,
+            posted=self._note_posted,
             idle=self.poll,
         )
         # Tokens must differ between gateways of one consumer, hence the random part.
@@ -230,6 +231,7 @@ class QueuePump:
         else:
             self._delivery.answered()
             self._settle(batch, result.outcomes)
+            self._note_posted(result.posted)
             self._dispatch(result)
             granted = len(result.activations)
             self._ready = self._ready or result.more or (granted > 0 and granted >= slots + ahead)
@@ -272,6 +274,7 @@ class QueuePump:
         try:
             result = await self._delivery.until_answered(lambda: self._execute_step(batch, 0, 0, [], []))
             self._settle(batch, result.outcomes)
+            self._note_posted(result.posted)
         finally:
             self._completions_on_the_wire = []
             self._completing = None
@@ -305,6 +308,10 @@ class QueuePump:
         for outcome, code in zip(batch, codes, strict=True):
             self._context.observer.settled(outcome, code)
             self._link.settled(outcome.receipt)
+
+    def _note_posted(self, posted: bool) -> None:
+        if posted:
+            self._context.posted(self)
 
     def _dispatch(self, result: StepResult) -> None:
         in_flight = self._context.in_flight

@@ -27,15 +27,19 @@ class Reporter:
         *,
         settle: Callable[[list[Outcome], list[int]], None],
         due: Callable[[int, int], None],
+        posted: Callable[[bool], None],
         idle: Callable[[], None],
     ) -> None:
-        """settle: given each batch and its codes. due: (next due, now) in ms. idle: the outbox is empty."""
+        """settle: given each batch and its codes. due: (next due, now) in ms. idle: the outbox is empty.
+        posted: whether another queue must hear of something.
+        """
         self._settings = settings
         self._context = context
         self._outbox = outbox
         self._delivery = delivery
         self._settle = settle
         self._due = due
+        self._posted = posted
         self._idle = idle
         self.failures_on_the_wire: list[Outcome] = []
         self.returns_on_the_wire: list[Return] = []
@@ -71,6 +75,7 @@ class Reporter:
         finally:
             self.failures_on_the_wire = []
         self._settle(batch, [code for code, _ in result.outcomes])
+        self._posted(result.posted)
         self._due(result.next_due_ms, result.now_ms)
 
     async def _report_returns(self) -> None:

@@ -1,0 +1,196 @@
+"""The jobs of a flow as their caller describes them, checked and made ready; nothing here talks to the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NotRequired, TypedDict, cast
+
+import orjson
+
+from glidemq.commands.enqueue import Family, JobRow
+from glidemq.commands.keys import QueueKeys
+from glidemq.errors import SerializationError, ValidationError
+from glidemq.options import JobOptions, WireOptions, check_job_name, check_queue_name, to_wire
+from glidemq.options.nested import unknown_name
+from glidemq.payload import Payload
+
+_TOGETHER = "lifo and ordering.key cannot be used together"
+
+
+class FlowJob(TypedDict):
+    """One job of a tree: it runs once all its `children` have ended.
+
+    name: what kind of job it is. queue_name: where it runs; each job of a tree may have another queue.
+    data: as for `Queue.add`; {} if not given. opts: the options of `Queue.add`, as a mapping; `on_failure` says what
+        the job's own failure means for its parent. children: the jobs to wait for; each may have children of its own.
+    """
+
+    name: str
+    queue_name: str
+    data: NotRequired[Any]
+    opts: NotRequired[JobOptions]
+    children: NotRequired[Sequence[FlowJob]]
+
+
+class DagNode(TypedDict):
+    """One job of a graph: it runs once the jobs named in `deps` have ended.
+
+    name: what kind of job it is, and how others refer to it: unique in its graph. The rest is as for `FlowJob`.
+    """
+
+    name: str
+    queue_name: str
+    data: NotRequired[Any]
+    opts: NotRequired[JobOptions]
+    deps: NotRequired[Sequence[str]]
+
+
+@dataclass(eq=False, slots=True)
+class PlannedJob:
+    """A checked job of a flow, its relatives, and its id once there is one.
+
+    parent: the one job that waits for it, as its hash says. dependents: in a graph there may be several, which stand in
+        a set instead.
+    """
+
+    name: str
+    data: Any
+    text: bytes
+    wire: WireOptions
+    keys: QueueKeys
+    children: list[PlannedJob] = field(default_factory=list["PlannedJob"])
+    parent: PlannedJob | None = None
+    dependents: list[PlannedJob] = field(default_factory=list["PlannedJob"])
+    id: str = ""
+
+    @property
+    def member(self) -> str:
+        """How it is named among the relatives of others."""
+        return f"{self.keys.base}:{self.id}"
+
+    def row(self) -> bytes:
+        """What the server is told, once all ids are known."""
+        wire, parent = self.wire, self.parent
+        family = Family(
+            children=[child.member for child in self.children],
+            parents=[dependent.member for dependent in self.dependents],
+            parent_ids=orjson.dumps([dependent.id for dependent in self.dependents]),
+            parent_queues=orjson.dumps([dependent.keys.queue for dependent in self.dependents]),
+        )
+        return JobRow.pack(
+            self.name,
+            self.text,
+            wire.json,
+            delay_ms=wire.delay_ms,
+            priority=wire.priority,
+            lifo=wire.lifo,
+            ttl_ms=wire.ttl_ms,
+            attempts=wire.attempts,
+            custom_id=self.id,
+            parent_id=None if parent is None else parent.id,
+            parent_queue=None if parent is None else parent.keys.queue,
+            group=wire.group,
+            cost=wire.cost,
+            family=family,
+        )
+
+
+class FlowPreparation:
+    """Checks and serializes the jobs of flows for one producer."""
+
+    def __init__(self, payload: Payload, prefix: str) -> None:
+        self._payload = payload
+        self._prefix = prefix
+
+    def prepare(self, given: Mapping[str, Any], kind: type[FlowJob] | type[DagNode], what: str) -> PlannedJob:
+        """One job without its relatives. `what` it is called in errors, "Flow job" for example.
+
+        Raises ValidationError and SerializationError; a note names the job.
+        """
+        if not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - users err
+            raise ValidationError(f"a {what.lower()} must be a mapping, not {type(given).__name__}")
+        members = list(kind.__annotations__)
+        for name in given:
+            if name not in members:
+                raise unknown_name(name, members, f"member of a {what.lower()}")
+        name = check_job_name(given.get("name"))
+        try:
+            return PlannedJob(
+                name,
+                given.get("data", {}),
+                self._payload.dump_data(given.get("data", {})),
+                self._options(given.get("opts"), name, what),
+                QueueKeys(self._prefix, check_queue_name(given.get("queue_name"))),
+            )
+        except (ValidationError, SerializationError) as error:
+            error.add_note(f"This is {what.lower()} {name!r}; nothing was added.")
+            raise
+
+    @staticmethod
+    def _options(given: object, name: str, what: str) -> WireOptions:
+        try:
+            wire = to_wire(cast("Mapping[str, object]", given or {}))
+        except ValidationError as error:
+            if str(error) == _TOGETHER:
+                raise ValidationError(_together(name, what)) from None
+            raise
+        if wire.deduplication is not None:
+            raise ValidationError(
+                "deduplication is not for the jobs of a flow: give the whole flow custom ids instead"
+            )
+        return wire
+
+    # -- trees -------------------------------------------------------------------------------------------
+
+    def tree(self, given: FlowJob) -> PlannedJob:
+        """A whole tree; its root. Raises as `prepare` does."""
+        root = self.prepare(given, FlowJob, "Flow job")
+        stack = [(root, given)]
+        while stack:
+            job, described = stack.pop()
+            children = described.get("children") or ()
+            if isinstance(children, (str, Mapping)) or not isinstance(children, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ValidationError(f"children of flow job {job.name!r} must be a list of jobs")
+            for child in children:
+                planned = self.prepare(child, FlowJob, "Flow child")
+                planned.parent = job
+                job.children.append(planned)
+                stack.append((planned, child))
+        return root
+
+
+def _together(name: str, what: str) -> str:
+    if what == "DAG node":
+        return "lifo and ordering.key cannot be combined in a DAG node"
+    return f'{what} "{name}": {_TOGETHER}'
+
+
+def in_order_of_ids(root: PlannedJob) -> list[PlannedJob]:
+    """A tree's jobs in the order in which Node numbers them: inner trees first, then the parent, then its leaves."""
+    jobs: list[PlannedJob] = []
+    for parent in _parents(root):
+        jobs.append(parent)
+        jobs += [child for child in parent.children if not child.children]
+    return jobs or [root]
+
+
+def in_order_of_adds(root: PlannedJob) -> list[PlannedJob]:
+    """The same jobs in the order in which Node announces them: each parent after its leaves."""
+    jobs: list[PlannedJob] = []
+    for parent in _parents(root):
+        jobs += [child for child in parent.children if not child.children]
+        jobs.append(parent)
+    return jobs or [root]
+
+
+def _parents(root: PlannedJob) -> list[PlannedJob]:
+    """The jobs with children, deepest first, in the order of their siblings."""
+    found: list[PlannedJob] = []
+    stack = [root]
+    while stack:
+        job = stack.pop()
+        if job.children:
+            found.append(job)
+            stack += job.children
+    return found[::-1]

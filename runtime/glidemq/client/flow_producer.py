@@ -1,0 +1,148 @@
+"""Adding flows: jobs that wait for other jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, NamedTuple, Self, TypeVar
+
+from glidemq.client.connecting import choose_connection
+from glidemq.client.flow_jobs import (
+    FlowJob,
+    FlowPreparation,
+    PlannedJob,
+    in_order_of_adds,
+    in_order_of_ids,
+)
+from glidemq.client.flow_writer import FlowWriter
+from glidemq.commands.keys import DEFAULT_PREFIX
+from glidemq.config import ConnectionOptions
+from glidemq.connection import Connection
+from glidemq.errors import ClosedError, ValidationError
+from glidemq.job import Job
+from glidemq.options import check_prefix
+from glidemq.payload import Payload
+from glidemq.serializer import JSON_SERIALIZER, Serializer
+
+R = TypeVar("R")
+
+DUPLICATE_IN_FLOW = "Duplicate job ID in flow"
+
+
+class JobNode(NamedTuple):
+    """A job of a tree that was added, and its children, in the order in which they were given."""
+
+    job: Job[Any, Any]
+    children: list[JobNode]
+
+
+class FlowProducer:
+    """Adds trees and graphs of jobs, over any number of queues.
+
+    A parent is parked in state "waiting-children", where it holds no slot of any worker, until all its children have
+    ended; each child's `on_failure` says what its failure means. Constructing one does no I/O. `async with` closes it.
+
+    connection, client, prefix, serializer: as for `Queue`; a borrowed client is never closed. The serializer is that of
+    all queues involved.
+
+    Raises ValidationError and ConfigurationError as `Queue` does. Source: features page, section 22.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: str | ConnectionOptions | None = None,
+        client: Connection | None = None,
+        prefix: str = DEFAULT_PREFIX,
+        serializer: Serializer = JSON_SERIALIZER,
+    ) -> None:
+        self._payload = Payload(serializer)
+        self._preparation = FlowPreparation(self._payload, check_prefix(prefix))
+        self._connection, self._owned = choose_connection(connection, client)
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._closing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Refuse further calls, let flows under way be added, close the connection unless it is borrowed.
+
+        May be called twice.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="glidemq-close-flow-producer")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        if self._owned is not None:
+            await self._owned.close()
+
+    # -- adding ------------------------------------------------------------------------------------------
+
+    async def add(self, flow: FlowJob) -> JobNode:
+        """Add a tree of jobs: each runs once its children have ended, the root last.
+
+        In one queue, up to 500 jobs and 1 MiB, all jobs are added or none. Larger trees and those over several queues
+        are written parents first, and removed again if that fails half-way. Should this process die half-way, no parent
+        runs too early; one whose children never came waits for them.
+
+        Raises, before anything is sent: ValidationError, SerializationError, ClosedError. Afterwards, nothing being
+        left: ValidationError "Duplicate job ID in flow", and what `Queue.add` raises.
+        """
+        [node] = await self.add_bulk([flow])
+        return node
+
+    async def add_bulk(self, flows: Iterable[FlowJob]) -> list[JobNode]:
+        """Add several trees as `add` does one, in as few calls; all of them or none, within the same bounds."""
+        self._check_open()
+        roots = [self._preparation.tree(flow) for flow in flows]
+        if not roots:
+            return []
+        by_id = [job for root in roots for job in in_order_of_ids(root)]
+        by_add = [job for root in roots for job in in_order_of_adds(root)]
+        await self._write(by_id, by_add, DUPLICATE_IN_FLOW)
+        return [self._node(root) for root in roots]
+
+    async def _write(self, by_id: Sequence[PlannedJob], by_add: Sequence[PlannedJob], duplicate: str) -> None:
+        custom = [(job.keys, job.wire.job_id) for job in by_id if job.wire.job_id is not None]
+        if len(set(custom)) < len(custom):
+            raise ValidationError(duplicate)
+        await self._to_the_end(FlowWriter(self._connection, duplicate).write(by_id, by_add))
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, R]) -> R:
+        """A task of its own: cancelling the caller must not leave half a flow behind."""
+        task = asyncio.get_running_loop().create_task(work, name="glidemq-flow")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    def _check_open(self) -> None:
+        if self._closing is not None:
+            raise ClosedError("FlowProducer is closing")
+
+    def _node(self, root: PlannedJob) -> JobNode:
+        nodes: dict[int, JobNode] = {}
+        for planned in reversed(in_order_of_adds(root)):
+            nodes[id(planned)] = JobNode(self._job(planned), [])
+        top = nodes[id(root)]
+        for planned in in_order_of_adds(root):
+            nodes[id(planned)].children.extend(nodes[id(child)] for child in planned.children)
+        return top
+
+    def _job(self, planned: PlannedJob) -> Job[Any, Any]:
+        return Job[Any, Any].from_add(
+            planned.id,
+            planned.name,
+            planned.data,
+            planned.wire.json,
+            planned.wire.priority,
+            queue_key=planned.keys.meta,
+            connection=self._connection,
+            payload=self._payload,
+        )
