@@ -135,7 +135,8 @@ async def test_trees_beyond_one_call_are_written_parents_first(
     async with FlowProducer(connection=server.url) as flows:
         root = await flows.add({"name": "p", "queue_name": queue_name, "children": children})
     assert len(names_of(raw, queue_name, f"deps:{root.job.id}")) == 10
-    added = [fields[b"name"] for _, fields in raw.xrange(f"glide:{{{queue_name}}}:events")]
+    events: Any = raw.xrange(f"glide:{{{queue_name}}}:events")
+    added = [fields[b"name"] for _, fields in events]
     assert added[0] == b"p" and len(added) == 11
 
 

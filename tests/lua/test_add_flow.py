@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from glidemq.commands.command import unpack
@@ -94,9 +96,15 @@ def test_delayed_and_prioritized_children_wait_where_their_kind_does(driven: Dri
     assert driven.start_one().id == "p"
 
 
-@pytest.mark.parametrize(
-    "extra", [{"children": []}, {"children": ["nonsense"]}, {"parents": ["[]", "[]", []]}, {"friends": ["x"]}]
-)
+NONSENSE: list[dict[str, Any]] = [
+    {"children": []},
+    {"children": ["nonsense"]},
+    {"parents": ["[]", "[]", []]},
+    {"friends": ["x"]},
+]
+
+
+@pytest.mark.parametrize("extra", NONSENSE)
 def test_nonsense_is_refused_before_anything_is_added(driven: DrivenQueue, extra: dict[str, object]) -> None:
     row = unpack(leaf("b"))
     row[11] = extra

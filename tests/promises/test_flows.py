@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from glidemq import FlowJob, FlowProducer, Job, Queue, Worker
+from glidemq import FlowJob, FlowProducer, Job, JobOptions, Queue, Worker
 from tests.testkit.server import ValkeyServer
 from tests.testkit.waiting import eventually
 
@@ -28,14 +28,11 @@ async def done(job: Job[Any, Any]) -> str:
 
 
 def flow_of(parents: str, children: str, data: list[Any], **opts: Any) -> FlowJob:
-    return {
-        "name": "sum",
-        "queue_name": parents,
-        "children": [
-            {"name": "double", "queue_name": children, "data": value, "opts": opts}
-            for value in data  # type: ignore[typeddict-item]
-        ],
-    }
+    options = cast(JobOptions, opts)
+    inner: list[FlowJob] = [
+        {"name": "double", "queue_name": children, "data": value, "opts": options} for value in data
+    ]
+    return {"name": "sum", "queue_name": parents, "children": inner}
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["one queue", "two queues"])
