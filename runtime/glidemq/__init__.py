@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from glidemq.connection import SharedClient
     from glidemq.errors import (
         AuthenticationError,
+        BatchError,
         ClosedError,
         ConfigurationError,
         ConnectionError,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from glidemq.options import (
         Backoff,
         BackoffStrategy,
+        Batch,
         Deduplication,
         Duration,
         JobOptions,
@@ -112,6 +114,7 @@ _HOMES = {
     "glidemq.connection": ("SharedClient",),
     "glidemq.errors": (
         "AuthenticationError",
+        "BatchError",
         "ClosedError",
         "ConfigurationError",
         "ConnectionError",
@@ -140,6 +143,7 @@ _HOMES = {
         "Backoff",
         "BackoffStrategy",
         "Deduplication",
+        "Batch",
         "Duration",
         "JobOptions",
         "JobTemplate",
@@ -168,6 +172,8 @@ __all__ = [
     "AuthenticationError",
     "Backoff",
     "BackoffStrategy",
+    "Batch",
+    "BatchError",
     "ClosedError",
     "CompletedEvent",
     "ConfigurationError",

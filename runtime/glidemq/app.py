@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -23,7 +23,16 @@ from glidemq.config.pools import (
 from glidemq.errors import ConfigurationError, ValidationError
 from glidemq.job import Job, SyncJob
 from glidemq.job.record import In, Out
-from glidemq.options import BackoffStrategy, Duration, check_prefix, check_queue_name, duration_ms
+from glidemq.options import (
+    BackoffStrategy,
+    Batch,
+    BatchRule,
+    Duration,
+    batch_rule,
+    check_prefix,
+    check_queue_name,
+    duration_ms,
+)
 from glidemq.options.backoff import NO_STRATEGIES, check_strategies
 from glidemq.options.job_options import lock_duration_ms
 from glidemq.payload import Payload
@@ -44,6 +53,7 @@ class Processor(Generic[In, Out]):
     timeout_ms, lock_duration_ms: for jobs without options of their own; None: the runtime's defaults.
     backoff_strategies: the waits between attempts that jobs may ask for by name.
     pool: the actor processes that run it. weight: its queue's share of these, beside the pool's other queues.
+    batch: the function takes a list of jobs; None: one job.
     """
 
     queue: str
@@ -58,6 +68,7 @@ class Processor(Generic[In, Out]):
     )
     pool: str = DEFAULT_POOL
     weight: int = 1
+    batch: BatchRule | None = None
 
     @property
     def place(self) -> str:
@@ -74,7 +85,7 @@ class Processor(Generic[In, Out]):
             ConfigurationError: the annotation cannot be resolved or validated into.
         """
         try:
-            return Payload(self.serializer, data_type_of(self.function))
+            return Payload(self.serializer, data_type_of(self.function, in_list=self.batch is not None))
         except ConfigurationError as error:
             raise ConfigurationError(f"processor of queue {self.queue!r}, {self.place}: {error}") from None
 
@@ -142,6 +153,7 @@ class App:
         backoff_strategies: Mapping[str, BackoffStrategy] | None = None,
         pool: str | Pool = DEFAULT_POOL,
         weight: int = 1,
+        batch: Batch | Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Declare the decorated function as the processor of a queue; the function itself is left as it is.
 
@@ -162,9 +174,12 @@ class App:
         pool: the pool whose actor processes run it, by name or as `App.pool` returned it.
         weight: 1 to 1000. While several queues that share actor processes have work, plain `def` ones get
             processing time in proportion to their weights; idle queues leave theirs to the others.
+        batch: the function takes a list of up to `batch.size` jobs, and returns a list with a result for each. What
+            it raises fails them all, unless it is a `BatchError`. A batch may take as long as the shortest timeout of
+            its jobs. `concurrency` counts batches then.
 
         Raises:
-            ValidationError: a bad queue name, number, duration, strategy, pool name or weight.
+            ValidationError: a bad queue name, number, duration, strategy, pool name, weight or batch.
             ConfigurationError: the queue has a processor already, or this is no function of one argument.
         """
         check_queue_name(queue)
@@ -177,6 +192,7 @@ class App:
         strategies = check_strategies(backoff_strategies)
         pool_name = check_pool_name(pool.name if isinstance(pool, Pool) else pool)
         check_weight(weight)
+        rule = None if batch is None else batch_rule(batch)
 
         def declare(function: F) -> F:
             self._check_function(queue, function)
@@ -191,6 +207,7 @@ class App:
                 strategies,
                 pool_name,
                 weight,
+                rule,
             )
             return function
 
@@ -218,6 +235,7 @@ class App:
                     "concurrency": processor.concurrency,
                     "timeout_ms": processor.timeout_ms,
                     "lock_duration_ms": processor.lock_duration_ms,
+                    "batch": None if processor.batch is None else list(processor.batch),
                     "validates": processor.payload.validates,
                     "function": processor.place,
                 }
@@ -250,8 +268,10 @@ class App:
             )
 
 
-def data_type_of(function: Callable[..., Any]) -> Any:
+def data_type_of(function: Callable[..., Any], *, in_list: bool = False) -> Any:
     """The `In` of the first parameter's annotation `Job[In, Out]` or `SyncJob[In, Out]`; Any without one.
+
+    in_list: the annotation is that of a batch, `list[Job[In, Out]]`.
 
     Raises:
         ConfigurationError: the annotation names something that does not exist at run time, or no job.
@@ -271,6 +291,12 @@ def data_type_of(function: Callable[..., Any]) -> Any:
             f"its annotation cannot be resolved: {error}. Define it at module level and import it outside"
             " TYPE_CHECKING, so that data can be validated into it"
         ) from None
+    if in_list and typing.get_origin(hint) in (list, Sequence):
+        hint = (*typing.get_args(hint), Any)[0]
+    elif in_list and hint not in (Any, object, list):
+        raise ConfigurationError("its first parameter is a batch of jobs: annotate it list[Job[…, …]]")
+    elif in_list:
+        return Any
     kind = typing.get_origin(hint) or hint
     if kind in (Job, SyncJob):
         return (*typing.get_args(hint), Any)[0]

@@ -7,6 +7,7 @@ kept, with Python names and seconds (python-api page, rulings 14).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Literal
 
@@ -158,6 +159,18 @@ def _is_positive_duration(value: object) -> bool:
     if isinstance(value, timedelta):
         return value > timedelta()
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+class BatchError(GlideMQError):
+    """Raise in a batch processor: its jobs have ended differently.
+
+    results: for each job, in the order of the batch, its result or the exception with which it failed; jobs without
+    one fail. Each failure follows its own job's rules for retries.
+    """
+
+    def __init__(self, results: Iterable[object]) -> None:
+        super().__init__("Batch processor reported per-job results")
+        self.results: tuple[object, ...] = tuple(results)
 
 
 # -- processes

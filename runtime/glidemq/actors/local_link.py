@@ -18,7 +18,10 @@ from glidemq.rings.cancel_board import CancelReason
 class LocalExecution(Protocol):
     """Runs one job of one queue in this process."""
 
-    concurrency: int
+    @property
+    def concurrency(self) -> int:
+        """How many jobs may run at once; it may change at any time."""
+        ...
 
     async def run_local(self, lease: Lease) -> JobOutcome:
         """Run the job to its end; never raises."""
@@ -26,6 +29,10 @@ class LocalExecution(Protocol):
 
     def abort(self, lease: Lease, reason: CancelReason) -> None:
         """Set the running job's abort signal."""
+        ...
+
+    def hurry(self) -> None:
+        """No other job will come: nobody is to be waited for."""
         ...
 
 
@@ -163,7 +170,9 @@ class LocalLink:
             self._arm_overdue_timer()
 
     def give_back_waiting(self) -> None:
-        """On drain: return everything that has not started."""
+        """On drain: return everything that has not started, and let what waits for company start without."""
+        for execution in self._executions.values():
+            execution.hurry()
         for waiting in self._waiting.values():
             while waiting:
                 lease = waiting.popleft()

@@ -1,6 +1,7 @@
 """What a caller may say about a job: durations, names and job options, checked before anything is sent."""
 
 from glidemq.options.backoff import Backoff, BackoffStrategy
+from glidemq.options.batch import Batch, BatchRule, batch_rule
 from glidemq.options.deduplication import Deduplication, DeduplicationMode
 from glidemq.options.durations import Duration, duration_ms
 from glidemq.options.job_options import NO_OPTIONS, JobOptions, OnFailure, WireOptions, from_wire, to_wire
@@ -16,6 +17,8 @@ __all__ = [
     "NO_OPTIONS",
     "Backoff",
     "BackoffStrategy",
+    "Batch",
+    "BatchRule",
     "Deduplication",
     "DeduplicationMode",
     "Duration",
@@ -32,6 +35,7 @@ __all__ = [
     "SchedulerEntry",
     "TokenBucket",
     "WireOptions",
+    "batch_rule",
     "check_job_id",
     "check_job_name",
     "check_prefix",

@@ -86,8 +86,10 @@ class Payload:
 
     # -- results -----------------------------------------------------------------------------------------
 
-    def dump_result(self, value: Any) -> bytes:
+    def dump_result(self, value: Any, *, in_batch: bool = False) -> bytes:
         """The text of a processor's result, in UTF-8; None is `null`. Messages are the documented reasons.
+
+        in_batch: it is one of many, for which a shorter reason is documented.
 
         Raises:
             SerializationError: the result cannot be serialized.
@@ -100,9 +102,9 @@ class Payload:
                 raise SerializationError(f"Serializer failed on return value: {error}") from None
             raise
         if len(raw) > MAX_PAYLOAD_BYTES:
+            advice = "" if in_batch else " Use smaller return values or store large data externally."
             raise ValidationError(
-                f"Return value exceeds maximum size ({len(raw)} bytes > {MAX_PAYLOAD_BYTES} bytes). "
-                "Use smaller return values or store large data externally."
+                f"Return value exceeds maximum size ({len(raw)} bytes > {MAX_PAYLOAD_BYTES} bytes).{advice}"
             )
         return raw
 

@@ -75,7 +75,7 @@ class LoopAbortFlag:
             await self._event.wait()
 
 
-class _Activated:
+class Activated:
     """One job on its way through a processor: decoded once, and everything that its end needs."""
 
     __slots__ = ("fence", "fields", "flag", "job", "options", "urgent")
@@ -94,7 +94,7 @@ class _Activated:
         return self.job is not None and self.job.settled_as != ""
 
 
-class _Execution:
+class Execution:
     """What sync and async executions share: building the job, judging its end."""
 
     def __init__(self, processor: Processor[Any, Any], queue: str, queue_key: str) -> None:
@@ -105,14 +105,15 @@ class _Execution:
         self._queue = queue
         self._queue_key = queue_key
 
-    def _succeeded(self, run: _Activated, value: Any) -> JobOutcome:
+    def _succeeded(self, run: Activated, value: Any, *, in_batch: bool = False) -> JobOutcome:
         if run.is_settled:
             return settled(run.fence)
         if run.flag.reason() == CancelReason.ABORT:
             return self._revoked(run)
-        return completed(run.fence, self._payload.dump_result(value), run.options, urgent=run.urgent)
+        raw = self._payload.dump_result(value, in_batch=in_batch)
+        return completed(run.fence, raw, run.options, urgent=run.urgent)
 
-    def _raised(self, run: _Activated, error: BaseException) -> JobOutcome:
+    def _raised(self, run: Activated, error: BaseException) -> JobOutcome:
         if run.is_settled:
             return settled(run.fence)
         if run.flag.reason() == CancelReason.ABORT:
@@ -123,7 +124,7 @@ class _Execution:
             run.fence[0].decode(errors="replace"),
             self._queue,
             attempts_made + 1,
-            _summary(error),
+            summary_of(error),
         )
         return failed(
             run.fence,
@@ -135,7 +136,7 @@ class _Execution:
             strategies=self._strategies,
         )
 
-    def _overran(self, run: _Activated) -> JobOutcome:
+    def _overran(self, run: Activated) -> JobOutcome:
         if run.is_settled:
             return settled(run.fence)
         return failed(
@@ -147,12 +148,12 @@ class _Execution:
             strategies=self._strategies,
         )
 
-    def _revoked(self, run: _Activated) -> JobOutcome:
+    def _revoked(self, run: Activated) -> JobOutcome:
         """Revoked jobs never complete and are never retried (ruling 17). For a lost lease the server refuses this."""
         return failed(run.fence, REVOKED_REASON, run.options, attempts_made=0, for_good=True)
 
 
-def _summary(error: BaseException) -> str:
+def summary_of(error: BaseException) -> str:
     """The traceback of the user's code; one line for our own refusals, which explain themselves."""
     if isinstance(error, GlideMQError):
         return f"{type(error).__name__}: {reason_of(error)}"
@@ -162,7 +163,7 @@ def _summary(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, frames)).rstrip()
 
 
-class SyncExecution(_Execution):
+class SyncExecution(Execution):
     """Runs a plain `def` processor on the calling thread."""
 
     def __init__(
@@ -173,7 +174,7 @@ class SyncExecution(_Execution):
 
     def run(self, blob: bytes, flag: AbortFlag, *, urgent: bool = False) -> JobOutcome:
         """Run the job to its end."""
-        run = _Activated(blob, flag, urgent)
+        run = Activated(blob, flag, urgent)
         try:
             job: SyncJob[Any, Any] = SyncJob.from_activation(
                 run.fields,
@@ -197,10 +198,10 @@ class SyncExecution(_Execution):
 
     def overran(self, blob: bytes) -> JobOutcome:
         """The outcome when `Overrun` escaped from `run`: raised while the end of the job was being judged."""
-        return self._overran(_Activated(blob, LoopAbortFlag(), urgent=False))
+        return self._overran(Activated(blob, LoopAbortFlag(), urgent=False))
 
 
-class AsyncExecution(_Execution):
+class AsyncExecution(Execution):
     """Runs an `async def` processor on the running event loop, within the job's timeout."""
 
     def __init__(
@@ -222,7 +223,7 @@ class AsyncExecution(_Execution):
         Raises CancelledError only when the flag says that the job goes back to the queue: a processor may cancel its
         own task, or one that it awaits.
         """
-        run = _Activated(blob, flag, urgent)
+        run = Activated(blob, flag, urgent)
         try:
             job: Job[Any, Any] = Job.from_activation(
                 run.fields,
@@ -246,7 +247,7 @@ class AsyncExecution(_Execution):
             return self._raised(run, error)
 
     async def _run_within(
-        self, run: _Activated, job: Job[Any, Any], flag: SettableFlag, timeout_ms: int
+        self, run: Activated, job: Job[Any, Any], flag: SettableFlag, timeout_ms: int
     ) -> JobOutcome:
         task = asyncio.ensure_future(self._contained(job))
         try:

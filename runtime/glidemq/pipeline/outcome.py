@@ -18,6 +18,7 @@ from glidemq.options.backoff import NO_STRATEGIES
 log = logging.getLogger("glidemq.processor")
 
 TIMEOUT_REASON: Final = "Job timeout exceeded"
+BATCH_TIMEOUT_REASON: Final = "Batch timeout exceeded"
 # Due times must stay below the scheduled set's priority classes: ten years is for ever.
 LONGEST_DELAY_MS: Final = 315_360_000_000
 MOST_DOUBLINGS: Final = 64

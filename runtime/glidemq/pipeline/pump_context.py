@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from glidemq.commands.keys import QueueKeys
 from glidemq.connection.connection import Connection
+from glidemq.options import BatchRule
 from glidemq.pipeline.completer import Outcome
 from glidemq.pipeline.fair_turns import FairTurns
 from glidemq.pipeline.in_flight import InFlight
@@ -23,7 +24,7 @@ class QueueSettings:
     """What a pump must know about its queue.
 
     lock_ms, timeout_ms: for jobs without their own; a timeout of 0 means none. weight: the queue's share of the
-    processing time of actors that it shares with other queues.
+    processing time of actors that it shares with other queues. batch: how its jobs gather to be run together.
     """
 
     queue: str
@@ -34,6 +35,12 @@ class QueueSettings:
     weight: int = 1
     events: bool = True
     metrics: bool = True
+    batch: BatchRule | None = None
+
+    @property
+    def gather_ns(self) -> int:
+        """How long a job may wait for company before it starts."""
+        return self.batch.timeout_ms * 1_000_000 if self.batch is not None else 0
 
     @property
     def keys(self) -> QueueKeys:

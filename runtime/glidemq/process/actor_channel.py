@@ -7,14 +7,16 @@ import logging
 import os
 import select
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from glidemq.clock import monotonic_ns
 from glidemq.errors import SharedMemoryError
 from glidemq.pipeline.lease import Lease
+from glidemq.process.batch_lanes import BatchLanes
 from glidemq.process.messages import identity_of
 from glidemq.rings.actor_segment import ActorSegment
+from glidemq.rings.ledger import LedgerState
 from glidemq.rings.records import RecordKind
 from glidemq.shared_memory.doorbell import Doorbell
 from glidemq.shared_memory.status_slot import Control, KillReason, ProcessState, StatusSlot
@@ -22,6 +24,7 @@ from glidemq.shared_memory.status_slot import Control, KillReason, ProcessState,
 log = logging.getLogger("glidemq.gateway")
 
 _ACTIVATION = int(RecordKind.ACTIVATION)
+_FILL_FIRST = -(1 << 62)
 
 
 class Receipt(NamedTuple):
@@ -47,6 +50,8 @@ class ActorChannel:
         self.attached_generation = 0
         self.epoch = 0  # rises when the rings are reset: receipts from before mean nothing then
         self.concurrency: Mapping[str, int] = {}
+        self.batch_sizes: Mapping[str, int] = {}  # of the queues whose processor takes several jobs at once
+        self.batches = BatchLanes()
         self.is_sync = True
         self.manifest: Mapping[str, Any] | None = None  # what the process said when it became ready
         self.leases: dict[int, Lease] = {}  # by seq, in the order of dispatch
@@ -72,19 +77,36 @@ class ActorChannel:
             and slot.control is Control.RUN
         )
 
-    def attach(self, concurrency: Mapping[str, int], *, is_sync: bool) -> None:
+    def attach(
+        self, concurrency: Mapping[str, int], *, is_sync: bool, batch_sizes: Mapping[str, int] | None = None
+    ) -> None:
         """Begin to serve the process that has just become ready."""
         self.concurrency = concurrency
+        most = self.side.ledger.slots
+        self.batch_sizes = {queue: min(size, most) for queue, size in (batch_sizes or {}).items()}
         self.is_sync = is_sync
         self.attached_generation = self.slot.generation
         self.load = dict.fromkeys(concurrency, 0)
         for lease in self.leases.values():  # those found in the ledger by a gateway that took over
             self.load[lease.pump.queue] = self.load.get(lease.pump.queue, 0) + 1
+        self._assume_batches()
         self._close_pidfd()
         with contextlib.suppress(OSError):  # dead, and perhaps reaped already: its pid is 0 then
             self._pidfd = os.pidfd_open(self.slot.pid)
         if self.corrupt:
             self.give_up()
+
+    def _assume_batches(self) -> None:
+        """What an earlier gateway was told about the batches that run is gone: suppose that they are full."""
+        states = self.side.ledger.states()
+        for queue, size in self.batch_sizes.items():
+            running = [
+                lease.seq
+                for lease in self.leases.values()
+                if lease.pump.queue == queue and states.get(lease.seq) is LedgerState.STARTED
+            ]
+            for first in range(0, len(running), size):
+                self.batches.started(queue, running[first : first + size])
 
     @property
     def alive(self) -> bool:
@@ -123,6 +145,7 @@ class ActorChannel:
         self.epoch += 1
         self.manifest = None
         self.concurrency = {}
+        self.batches.clear()
         self.leases.clear()
         self.load = {}
         self.expected_ns = 0
@@ -141,20 +164,49 @@ class ActorChannel:
 
     def free_slots(self, queue: str) -> int:
         """Jobs of `queue` that would start at once; negative by the number that wait behind running ones."""
+        size = self.batch_sizes.get(queue)
         if self.is_sync:
-            return 1 - len(self.leases)
-        return self.concurrency[queue] - self.load[queue]
+            most = size if size is not None and self._gathers(queue) else 1
+            return most - len(self.leases)
+        if size is None:
+            return self.concurrency[queue] - self.load[queue]
+        batches, jobs = self.batches.running(queue)
+        return jobs + (self.concurrency[queue] - batches) * size - self.load[queue]
+
+    def _gathers(self, queue: str) -> bool:
+        """Whether a sync actor has nothing to do but to wait for more jobs of this queue."""
+        return self.batches.idle and self.load[queue] == len(self.leases)
+
+    def soon_free(self, queue: str, soon_ns: int) -> int:
+        """Jobs of `queue` that would start as good as at once on a sync actor.
+
+        It counts as free for a queue of which it has nothing in hand if what it has is short, so that a queue that
+        keeps its rings filled keeps no other one out; likewise if all that it has waits for company, which other work
+        ends.
+        """
+        size = self.batch_sizes.get(queue)
+        if size is not None and self._gathers(queue):
+            return size - len(self.leases)
+        if self.load[queue]:
+            return 0
+        only_gathers = self.batches.idle and sum(map(self.load.__getitem__, self.batch_sizes)) == len(
+            self.leases
+        )
+        return (size or 1) if only_gathers or self.expected_ns <= soon_ns else 0
 
     def busyness(self, queue: str) -> int:
-        """The lower, the sooner a job of `queue` would start here."""
-        return self.expected_ns if self.is_sync else self.load[queue] - self.concurrency[queue]
+        """The lower, the sooner a job of `queue` would start here; lowest where a batch waits to be filled."""
+        size = self.batch_sizes.get(queue)
+        if size is not None and (free := self.free_slots(queue)) > 0 and free % size:
+            return _FILL_FIRST
+        return self.expected_ns if self.is_sync else -self.free_slots(queue)
 
     @property
     def has_backlog(self) -> bool:
         """True when a job in this actor's hands waits for another one to end."""
         if self.is_sync:
             return len(self.leases) > 1
-        return any(self.load[queue] > jobs for queue, jobs in self.concurrency.items())
+        return any(self.free_slots(queue) < 0 for queue in self.concurrency)
 
     def try_push(self, lease: Lease) -> bool:
         """Put the lease into the activation ring; False when the ring is full.
@@ -197,6 +249,12 @@ class ActorChannel:
         if lease.suspect:
             self.alone_for = lease
 
+    def note_batch(self, sequences: Sequence[int]) -> None:
+        """The actor has started these jobs together."""
+        lease = self.leases.get(sequences[0])
+        if lease is not None:
+            self.batches.started(lease.pump.queue, sequences)
+
     def expect(self, lease: Lease, expected_ns: int) -> None:
         """Correct what was expected of a job in this actor's hands."""
         self.expected_ns += expected_ns - lease.expected_ns
@@ -209,6 +267,7 @@ class ActorChannel:
             self.load[lease.pump.queue] -= 1
             self.expected_ns -= lease.expected_ns
             self.timed_out.discard(seq)
+            self.batches.ended(seq)
             if self.alone_for is lease:
                 self.alone_for = None
         return lease

@@ -78,6 +78,7 @@ class ActorContext:
                     "weight": processor.weight,
                     "timeout_ms": processor.timeout_ms,
                     "lock_duration_ms": processor.lock_duration_ms,
+                    "batch": None if processor.batch is None else list(processor.batch),
                 }
                 for name, processor in self.processors.items()
             ],

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import uvloop
 
+from glidemq.app import Processor
 from glidemq.clock import monotonic_ns
 from glidemq.connection.ambient import provide_connection
-from glidemq.pipeline.execution import AsyncExecution, LoopAbortFlag
+from glidemq.pipeline.batch_execution import AsyncBatchExecution
+from glidemq.pipeline.execution import Activated, AsyncExecution, LoopAbortFlag
+from glidemq.pipeline.gathering import Gathering
+from glidemq.pipeline.outcome import JobOutcome
 from glidemq.process.actor_context import ActorContext
 from glidemq.process.messages import outcome_header
 from glidemq.process.ring_connection import RingConnection
 from glidemq.process_spec import EXIT_OK
 from glidemq.rings.actor_side import TakenActivation
 from glidemq.rings.cancel_board import CancelReason
-from glidemq.rings.records import JobIdentity, RecordKind
+from glidemq.rings.records import JobIdentity, RecordKind, pack_sequences
 from glidemq.shared_memory.status_slot import ProcessState
 
 RECORDS_PER_READ = 64
@@ -35,6 +40,9 @@ class _Report(NamedTuple):
     body: bytes
 
 
+_Taken: TypeAlias = tuple[TakenActivation, JobIdentity]
+
+
 class _Lane:
     """One queue's jobs in this process: at most `concurrency` run, those fetched ahead wait their turn."""
 
@@ -43,7 +51,18 @@ class _Lane:
     def __init__(self, execution: AsyncExecution, concurrency: int) -> None:
         self.execution = execution
         self.free = concurrency
-        self.waiting: deque[tuple[TakenActivation, JobIdentity]] = deque()
+        self.waiting: deque[_Taken] = deque()
+
+
+class _BatchLane:
+    """One queue's jobs in this process, for a processor that takes several at once."""
+
+    __slots__ = ("execution", "gathering", "timer")
+
+    def __init__(self, execution: AsyncBatchExecution, gathering: Gathering[_Taken]) -> None:
+        self.execution = execution
+        self.gathering = gathering
+        self.timer: asyncio.TimerHandle | None = None  # for a batch that does not become full
 
 
 class AsyncActor:
@@ -60,19 +79,10 @@ class AsyncActor:
         self._loop = asyncio.get_running_loop()
         self._connection = RingConnection(context, self._wake_soon)
         provide_connection(self._connection)
-        self._lanes = {
-            name.encode(): _Lane(
-                AsyncExecution(
-                    processor,
-                    name,
-                    context.queue_key(name),
-                    self._connection,
-                    kill_grace_s=context.spec.config.kill_grace,
-                ),
-                processor.concurrency,
-            )
-            for name, processor in context.processors.items()
-        }
+        self._lanes: dict[bytes, _Lane] = {}
+        self._batch_lanes: dict[bytes, _BatchLane] = {}
+        for name, processor in context.processors.items():
+            self._open_lane(name, processor)
         self._flags: dict[int, LoopAbortFlag] = {}
         self._unreported: deque[_Report] = deque()
         self._retrying = False
@@ -81,6 +91,19 @@ class AsyncActor:
         self._finished = asyncio.Event()
         self._done = 0
         self._failed = 0
+
+    def _open_lane(self, name: str, processor: Processor[Any, Any]) -> None:
+        context = self._context
+        key = context.queue_key(name)
+        grace_s = context.spec.config.kill_grace
+        rule = processor.batch
+        if rule is None:
+            execution = AsyncExecution(processor, name, key, self._connection, kill_grace_s=grace_s)
+            self._lanes[name.encode()] = _Lane(execution, processor.concurrency)
+        else:
+            rule = rule._replace(size=min(rule.size, self._side.ledger.slots))
+            batches = AsyncBatchExecution(processor, name, key, self._connection, kill_grace_s=grace_s)
+            self._batch_lanes[name.encode()] = _BatchLane(batches, Gathering(rule, processor.concurrency))
 
     async def run(self) -> int:
         """Serve until told to go; the exit status."""
@@ -121,6 +144,9 @@ class AsyncActor:
             if side.replies.is_empty() and (side.activations.is_empty() or not side.ledger.free_slots()):
                 break
             bell.cancel_sleep()
+        if self._context.told_to_go:
+            for batches in self._batch_lanes.values():
+                self._start_batches(batches)
         idle = not self._tasks and not self._unreported and side.activations.is_empty()
         if idle and self._context.told_to_go:
             self._finished.set()
@@ -140,13 +166,17 @@ class AsyncActor:
             for activation in taken:
                 identity = JobIdentity.unpack(activation.record.header)
                 lane = self._lanes.get(identity.queue)
-                if lane is None:
+                if identity.queue in self._batch_lanes:
+                    self._batch_lanes[identity.queue].gathering.add((activation, identity))
+                elif lane is None:
                     # The gateway goes by another version of the app: it will not send such jobs again.
                     side.start(activation)
                     self._skip(activation)
                 else:
                     lane.waiting.append((activation, identity))
                     self._start_waiting(lane)
+        for batches in self._batch_lanes.values():  # only now: whatever is there starts together
+            self._start_batches(batches)
 
     def _start_waiting(self, lane: _Lane) -> None:
         """Start what there is room for; what waits is merely taken, so that the gateway can still take it back."""
@@ -162,6 +192,33 @@ class AsyncActor:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _start_batches(self, lane: _BatchLane) -> None:
+        """Start the batches that are full, or have waited long enough."""
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+        while batch := lane.gathering.next_batch(hurry=self._context.told_to_go):
+            started: list[_Taken] = []
+            for taken in batch:
+                if self._side.start(taken[0]):
+                    self._skip(taken[0])
+                else:
+                    started.append(taken)
+            if not started:
+                lane.gathering.free_lanes += 1
+                continue
+            sequences = [activation.record.seq for activation, _ in started]
+            # News, not an outcome: without them the gateway asks for jobs that then have to wait.
+            self._side.outbound.try_push(RecordKind.BATCH, sequences[0], b"", pack_sequences(sequences))
+            flags = [LoopAbortFlag() for _ in sequences]
+            self._flags.update(zip(sequences, flags, strict=True))
+            task = self._loop.create_task(self._process_batch(started, flags, lane))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        due_s = lane.gathering.due_s()
+        if due_s is not None:
+            lane.timer = self._loop.call_later(due_s, self._start_batches, lane)
+
     def _skip(self, activation: TakenActivation) -> None:
         self._report(_Report(RecordKind.SKIPPED, activation, b"", b""))
 
@@ -171,16 +228,43 @@ class AsyncActor:
         self, activation: TakenActivation, identity: JobIdentity, lane: _Lane, flag: LoopAbortFlag
     ) -> None:
         record = activation.record
-        started_ns = monotonic_ns()
-        status = self._slot
-        status.current_seq = record.seq
-        status.job_started_ns = started_ns
-        status.held = len(self._flags)
+        started_ns = self._note_start(record.seq)
         outcome = await lane.execution.run(record.body, flag, urgent=identity.flags != 0)
-        service_ns = monotonic_ns() - started_ns
+        self._note_end(activation, identity, outcome, monotonic_ns() - started_ns)
+        lane.free += 1
+        self._start_waiting(lane)
+
+    async def _process_batch(
+        self, batch: Sequence[_Taken], flags: Sequence[LoopAbortFlag], lane: _BatchLane
+    ) -> None:
+        started_ns = self._note_start(batch[0][0].record.seq)
+        outcomes = await lane.execution.run(
+            [
+                Activated(activation.record.body, flag, identity.flags != 0)
+                for (activation, identity), flag in zip(batch, flags, strict=True)
+            ]
+        )
+        # Each job's share, which tells how many more may wait.
+        service_ns = (monotonic_ns() - started_ns) // len(batch)
+        for (activation, identity), outcome in zip(batch, outcomes, strict=True):
+            self._note_end(activation, identity, outcome, service_ns)
+        lane.gathering.free_lanes += 1
+        self._start_batches(lane)
+
+    def _note_start(self, seq: int) -> int:
+        status = self._slot
+        status.current_seq = seq
+        status.job_started_ns = started_ns = monotonic_ns()
+        status.held = len(self._flags)
+        return started_ns
+
+    def _note_end(
+        self, activation: TakenActivation, identity: JobIdentity, outcome: JobOutcome, service_ns: int
+    ) -> None:
+        status = self._slot
         kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
         self._report(_Report(kind, activation, outcome_header(service_ns, identity.queue), outcome.row))
-        del self._flags[record.seq]
+        del self._flags[activation.record.seq]
         self._done += 1
         status.jobs_done = self._done
         if not outcome.succeeded:
@@ -189,8 +273,6 @@ class AsyncActor:
         status.held = len(self._flags)
         if not self._flags:
             status.current_seq = 0
-        lane.free += 1
-        self._start_waiting(lane)
 
     def _report(self, report: _Report) -> None:
         self._unreported.append(report)

@@ -46,8 +46,9 @@ class Deadlines:
         if overrun_ns < 0 or not self._has_started(channel, lease):
             return
         if lease.seq not in channel.timed_out:
-            channel.timed_out.add(lease.seq)
-            channel.side.cancel(lease.seq, CancelReason.TIMEOUT)
+            for seq in channel.batches.companions(lease.seq):  # they end together
+                channel.timed_out.add(seq)
+                channel.side.cancel(seq, CancelReason.TIMEOUT)
             if channel.is_sync:
                 channel.signal(SOFT_TIMEOUT_SIGNAL)
         # A healthy loop needs its own grace to cancel the coroutine, so it gets twice as long.

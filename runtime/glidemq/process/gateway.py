@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import uvloop
@@ -18,6 +18,7 @@ from glidemq.clock import monotonic_ns
 from glidemq.connection.command_connection import CommandConnection
 from glidemq.connection.reader_connection import ReaderConnection
 from glidemq.errors import ConnectionError, GlideMQError, ServerError
+from glidemq.options import BatchRule
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.pump_context import QueueSettings
 from glidemq.pipeline.queue_pump import QueuePump
@@ -168,6 +169,7 @@ class Gateway:
                 timeout_ms=int(queue.get("timeout_ms") or 0),
                 max_crashes=config.max_crashes,
                 weight=int(queue.get("weight") or 1),
+                batch=BatchRule(*queue["batch"]) if queue.get("batch") else None,
             )
         )
 
@@ -218,7 +220,7 @@ class Gateway:
             elif state is ProcessState.READY and channel.attached_generation != generation:
                 channel.attached_generation = generation
                 self._link.read(channel)  # its manifest comes first
-                channel.attach(self._concurrency_of(channel), is_sync=slot.role is ProcessRole.SYNC_ACTOR)
+                self._attach(channel)
                 changed = True
             elif channel.attached_generation == generation and slot.control is not Control.RUN:
                 self._link.take_back_unstarted(channel)
@@ -227,17 +229,24 @@ class Gateway:
             self._ring_supervisor()
             self._cell.slots_freed()
 
-    def _concurrency_of(self, channel: ActorChannel) -> Mapping[str, int]:
+    def _attach(self, channel: ActorChannel) -> None:
+        queues = self._queues_of(channel)
+        for queue in queues:
+            self._serve(queue)
+        channel.attach(
+            {queue["name"]: int(queue.get("concurrency") or 1) for queue in queues},
+            batch_sizes={queue["name"]: int(queue["batch"][0]) for queue in queues if queue.get("batch")},
+            is_sync=channel.slot.role is ProcessRole.SYNC_ACTOR,
+        )
+
+    def _queues_of(self, channel: ActorChannel) -> Sequence[Mapping[str, Any]]:
         """What the process serves: by its own manifest, or by the app's for one that an earlier gateway attached."""
         manifest = channel.manifest
         if manifest is None:
             crew = self._spec.crews[channel.index]
-            queues = [queue for queue in self._spec.manifest.get("queues", ()) if crew.runs(queue)]
-        else:
-            queues = manifest["queues"]
-        for queue in queues:
-            self._serve(queue)
-        return {queue["name"]: int(queue.get("concurrency") or 1) for queue in queues}
+            return [queue for queue in self._spec.manifest.get("queues", ()) if crew.runs(queue)]
+        queues: Sequence[Mapping[str, Any]] = manifest["queues"]
+        return queues
 
     def _obey(self) -> None:
         control = self._slot.control
@@ -248,6 +257,7 @@ class Gateway:
             self._draining = self._loop.create_task(self._drain())
 
     async def _drain(self) -> None:
+        self._cell.close_intake()  # first: what is taken back is not to be placed again
         for channel in self._channels:
             if channel.attached_generation:
                 self._link.take_back_unstarted(channel)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from glidemq.errors import RingCorruptionError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
-from glidemq.pipeline.outcome import TIMEOUT_REASON, failed, read_options
+from glidemq.pipeline.outcome import BATCH_TIMEOUT_REASON, TIMEOUT_REASON, failed, read_options
 from glidemq.process.actor_channel import ActorChannel
 from glidemq.process.ring_link import RingLink
 from glidemq.rings.ledger import LedgerState
@@ -111,7 +111,7 @@ class Harvester:
             return
         outcome = failed(
             (*lease.fence, lease.entry_id),
-            TIMEOUT_REASON,
+            TIMEOUT_REASON if lease.pump.settings.batch is None else BATCH_TIMEOUT_REASON,
             read_options(lease.opts),
             attempts_made=lease.attempts_made,
         )

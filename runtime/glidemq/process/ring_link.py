@@ -21,7 +21,7 @@ from glidemq.process.actor_channel import ActorChannel, Receipt, wake_touched
 from glidemq.process.messages import queue_of, service_ns_of
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.rings.ledger import LedgerState
-from glidemq.rings.records import Record, RecordKind
+from glidemq.rings.records import Record, RecordKind, unpack_sequences
 
 log = logging.getLogger("glidemq.gateway")
 
@@ -71,9 +71,8 @@ class RingLink:
     def wants(self, pump: QueuePump) -> tuple[int, int]:
         """Jobs that may start now, and jobs that may wait behind running ones, over all actors that serve the queue.
 
-        A sync actor has one slot for all its queues. It counts as free for a queue of which it has nothing in hand if
-        what it has is short, so that a queue that keeps its rings filled keeps no other one out (but one of less weight
-        waits for its turn); and nothing is to wait behind a job that takes long.
+        A sync actor has one slot for all its queues, and nothing is to wait behind a job that takes long. A queue of
+        less weight waits for its turn.
         """
         queue = pump.queue
         free = room = actors = 0
@@ -84,11 +83,11 @@ class RingLink:
             slots = channel.free_slots(queue)
             if channel.is_sync:
                 shared = True
-                if channel.expected_ns > PATIENCE * self._max_ring_wait_ns:
+                soon = channel.soon_free(queue, SOON * self._max_ring_wait_ns)
+                if not soon and channel.expected_ns > PATIENCE * self._max_ring_wait_ns:
                     continue
-                soon_free = channel.expected_ns <= SOON * self._max_ring_wait_ns
-                if not channel.load[queue] and soon_free and (slots > 0 or self._may_queue_up(pump)):
-                    free += 1
+                if slots > 0 or self._may_queue_up(pump):
+                    free += soon
             else:
                 free += max(slots, 0)
             room += slots
@@ -324,7 +323,9 @@ class RingLink:
             if lease is not None:  # taken back while it was being started
                 self._after_take_back(lease)
             return True
-        if kind == RecordKind.MANIFEST:
+        if kind == RecordKind.BATCH:
+            channel.note_batch(unpack_sequences(record.body))
+        elif kind == RecordKind.MANIFEST:
             channel.manifest = orjson.loads(record.body)
         channel.acknowledge(receipt)
         return False
@@ -355,7 +356,8 @@ class RingLink:
         overdue = [
             lease.seq
             for lease in channel.leases.values()
-            if lease.dispatched_ns < overdue_ns and states.get(lease.seq) != LedgerState.STARTED
+            if lease.dispatched_ns + (lease.pump.settings.gather_ns if blame else 0) < overdue_ns
+            and states.get(lease.seq) != LedgerState.STARTED
         ]
         if not overdue:
             return

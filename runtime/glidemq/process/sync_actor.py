@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from glidemq.clock import monotonic_ns
 from glidemq.commands.command import Command, unpack
 from glidemq.connection.ambient import provide_connection
 from glidemq.errors import ClosedError
-from glidemq.pipeline.execution import Overrun, SyncExecution
+from glidemq.options import BatchRule
+from glidemq.pipeline.batch_execution import SyncBatchExecution
+from glidemq.pipeline.execution import Activated, Overrun, SyncExecution
+from glidemq.pipeline.gathering import Gathering
 from glidemq.pipeline.outcome import JobOutcome
 from glidemq.process.actor_context import ActorContext
 from glidemq.process.messages import command_header, outcome_header, read_error_header
@@ -19,7 +23,7 @@ from glidemq.process.wake_policy import WakePolicy
 from glidemq.process_spec import EXIT_OK, SOFT_TIMEOUT_SIGNAL
 from glidemq.rings.actor_side import TakenActivation
 from glidemq.rings.cancel_board import CancelReason
-from glidemq.rings.records import JobIdentity, RecordKind
+from glidemq.rings.records import JobIdentity, RecordKind, pack_sequences
 from glidemq.shared_memory.status_slot import ProcessState
 
 R = TypeVar("R")
@@ -63,10 +67,16 @@ class SyncActor:
         self._in_call = False  # its processor waits for a reply of the gateway
         self._done = 0
         self._failed = 0
-        self._executions = {
-            name.encode(): SyncExecution(processor, name, context.queue_key(name), self.execute)
-            for name, processor in context.processors.items()
-        }
+        self._executions: dict[bytes, SyncExecution] = {}
+        self._batches: dict[bytes, tuple[SyncBatchExecution, BatchRule]] = {}
+        for name, processor in context.processors.items():
+            key, rule = context.queue_key(name), processor.batch
+            if rule is None:
+                self._executions[name.encode()] = SyncExecution(processor, name, key, self.execute)
+            else:
+                rule = rule._replace(size=min(rule.size, self._side.ledger.slots))
+                batches = SyncBatchExecution(processor, name, key, self.execute)
+                self._batches[name.encode()] = (batches, rule)
 
     def run(self) -> int:
         """Serve until told to go; the exit status."""
@@ -78,7 +88,9 @@ class SyncActor:
         while True:
             taken = side.take_activations(1)
             if taken:
-                self._process(taken[0])
+                following: TakenActivation | None = taken[0]
+                while following is not None:
+                    following = self._process(following)
                 continue
             self._wake_gateway()
             if context.told_to_go:
@@ -87,27 +99,30 @@ class SyncActor:
         context.change_state(ProcessState.DRAINED)
         return EXIT_OK
 
-    def _sleep(self) -> None:
+    def _sleep(self, longest_s: float = IDLE_WAIT_S) -> None:
         bell = self._context.bell
         self._slot.beat_ns = monotonic_ns()
         bell.prepare_sleep()
         if self._side.activations.is_empty() and not self._context.told_to_go:
-            bell.wait(IDLE_WAIT_S)
+            bell.wait(longest_s)
         else:
             bell.cancel_sleep()
 
-    def _process(self, activation: TakenActivation) -> None:
+    def _process(self, activation: TakenActivation) -> TakenActivation | None:
+        """Run the job, or a batch that begins with it; returns one of another queue that was taken meanwhile."""
         side = self._side
         slot = self._slot
         record = activation.record
         seq = record.seq
         identity = JobIdentity.unpack(record.header)
+        if identity.queue in self._batches:
+            return self._process_batches(activation, identity.queue)
         execution = self._executions.get(identity.queue)
         # Without one the gateway goes by another version of the app: it will not send such jobs again.
         if side.start(activation) or execution is None:
             self._push(RecordKind.SKIPPED, seq, b"", b"")
             side.finish(activation)
-            return
+            return None
         started_ns = monotonic_ns()
         slot.job_started_ns = slot.beat_ns = started_ns
         slot.held = 1
@@ -130,8 +145,24 @@ class SyncActor:
         service_ns = now_ns - started_ns
         # Its time is measured no longer: room for the outcome may have to be waited for, as long as the server is away.
         slot.current_seq = 0
+        if self._report(activation, identity, outcome, now_ns, service_ns):
+            self._wake_gateway()
+        return None
+
+    def _report(
+        self,
+        activation: TakenActivation,
+        identity: JobIdentity,
+        outcome: JobOutcome,
+        now_ns: int,
+        service_ns: int,
+    ) -> bool:
+        """Push the outcome and forget the job; whether the gateway should be woken for it."""
+        side = self._side
+        slot = self._slot
+        record = activation.record
         kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
-        self._push(kind, seq, outcome_header(service_ns, identity.queue), outcome.row)
+        self._push(kind, record.seq, outcome_header(service_ns, identity.queue), outcome.row)
         slot.held = 0
         side.finish(activation)
         self._done += 1
@@ -139,13 +170,75 @@ class SyncActor:
         if not outcome.succeeded:
             self._failed += 1
             slot.jobs_failed = self._failed
-        if self._policy.finished(
+        return self._policy.finished(
             now_ns,
             service_ns,
             urgent=outcome.urgent,
             waiting_bytes=side.activations.unread_bytes(),
             record_bytes=len(record.header) + len(record.body) + 24,
-        ):
+        )
+
+    # -- batches --------------------------------------------------------------------------------------------
+
+    def _process_batches(self, first: TakenActivation, queue: bytes) -> TakenActivation | None:
+        """Gather jobs beside the first one, and run them together. Returns one of another queue, if that came first."""
+        execution, rule = self._batches[queue]
+        gathering: Gathering[TakenActivation] = Gathering(rule, lanes=1)
+        gathering.add(first)
+        following: TakenActivation | None = None
+        while True:
+            taken = self._side.take_activations(1) if len(gathering) < rule.size else []
+            if taken and JobIdentity.unpack(taken[0].record.header).queue == queue:
+                gathering.add(taken[0])
+                continue
+            following = taken[0] if taken else None
+            # Nobody waits for company while there is other work to do.
+            batch = gathering.next_batch(hurry=following is not None or self._context.told_to_go)
+            if batch:
+                self._run_batch(execution, batch)
+                return following
+            self._wake_gateway()
+            self._sleep(min(gathering.due_s() or 0, IDLE_WAIT_S))
+
+    def _run_batch(self, execution: SyncBatchExecution, batch: Sequence[TakenActivation]) -> None:
+        side = self._side
+        slot = self._slot
+        started: list[TakenActivation] = []
+        for activation in batch:
+            if side.start(activation):
+                self._push(RecordKind.SKIPPED, activation.record.seq, b"", b"")
+                side.finish(activation)
+            else:
+                started.append(activation)
+        if not started:
+            return
+        sequences = [activation.record.seq for activation in started]
+        self._push(RecordKind.BATCH, sequences[0], b"", pack_sequences(sequences))
+        identities = [JobIdentity.unpack(activation.record.header) for activation in started]
+        runs = [
+            Activated(activation.record.body, RingAbortFlag(side.cancels, seq), identity.flags != 0)
+            for activation, identity, seq in zip(started, identities, sequences, strict=True)
+        ]
+        seq = sequences[execution.most_impatient(runs)]
+        started_ns = monotonic_ns()
+        slot.job_started_ns = slot.beat_ns = started_ns
+        slot.held = len(started)
+        slot.set_note(f"{len(started)} jobs of {identities[0].queue.decode(errors='replace')}")
+        outcomes: list[JobOutcome] | None = None
+        try:
+            self._running_seq = seq
+            slot.current_seq = seq
+            outcomes = execution.run(runs)
+            self._running_seq = 0
+        except Overrun:
+            outcomes = outcomes or execution.overran(runs)
+        now_ns = monotonic_ns()
+        slot.current_seq = 0
+        service_ns = (now_ns - started_ns) // len(started)  # each job's share, which tells how many may wait
+        wakes = False
+        for activation, identity, outcome in zip(started, identities, outcomes, strict=True):
+            wakes = self._report(activation, identity, outcome, now_ns, service_ns) or wakes
+        if wakes:
             self._wake_gateway()
 
     def _wake_gateway(self) -> None:

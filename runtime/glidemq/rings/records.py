@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ class RecordKind(IntEnum):
     SKIPPED = 18  # header and seq of the activation that yielded to a cancel word
     COMMAND = 19  # header CommandHeader, body its arguments
     MANIFEST = 20  # what the actor process serves
+    BATCH = 21  # seq of a job, body the seqs of all that were started together with it
 
 
 OUTCOMES = frozenset({RecordKind.COMPLETION, RecordKind.FAILURE, RecordKind.SKIPPED})
@@ -91,6 +93,16 @@ class JobIdentity(NamedTuple):
             header[token:entry_id],
             header[entry_id:name],
         )
+
+
+def pack_sequences(sequences: Sequence[int]) -> bytes:
+    """The body of a BATCH."""
+    return struct.pack(f"<{len(sequences)}Q", *sequences)
+
+
+def unpack_sequences(body: bytes) -> tuple[int, ...]:
+    """The reverse of `pack_sequences`."""
+    return struct.unpack(f"<{len(body) // 8}Q", body)
 
 
 class CommandHeader(NamedTuple):

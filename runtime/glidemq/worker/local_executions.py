@@ -37,6 +37,9 @@ class _LocalExecution:
         if flag is not None:
             flag.set(reason)
 
+    def hurry(self) -> None:
+        """Nobody waits for company here."""
+
 
 class TaskExecution(_LocalExecution):
     """Runs an `async def` processor as tasks of the running loop."""

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Literal, Self, overload
+from typing import Any, Generic, Literal, Self, TypeAlias, overload
 
 from glidemq.actors.cell import Cell
 from glidemq.actors.cell_settings import CellSettings
@@ -19,7 +19,7 @@ from glidemq.config import ConnectionOptions, resolve_connection
 from glidemq.connection import CommandConnection, ReaderConnection, SharedClient, UnblockingConnection
 from glidemq.errors import ClosedError, ValidationError
 from glidemq.job.record import In, Out
-from glidemq.options import BackoffStrategy, Duration, check_prefix, check_queue_name, duration_ms
+from glidemq.options import BackoffStrategy, Batch, Duration, check_prefix, check_queue_name, duration_ms
 from glidemq.options.job_options import lock_duration_ms
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.pump_context import QueueSettings
@@ -27,7 +27,9 @@ from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.serializer import JSON_SERIALIZER, Serializer
 from glidemq.worker.borrowed_client import BorrowedClient
+from glidemq.worker.local_batches import TaskBatches, ThreadBatches
 from glidemq.worker.local_executions import TaskExecution, ThreadExecution
+from glidemq.worker.observed_processor import observed
 from glidemq.worker.worker_events import WorkerEvent, WorkerEvents
 
 log = logging.getLogger("glidemq.worker")
@@ -35,6 +37,8 @@ log = logging.getLogger("glidemq.worker")
 MAX_RING_WAIT_NS = 20_000_000
 DELIVER_FOR_S = 5.0
 DRAIN_CHECK_S = 0.1
+
+Execution: TypeAlias = TaskExecution | ThreadExecution | TaskBatches | ThreadBatches
 
 
 class Worker(Generic[In, Out]):
@@ -55,6 +59,7 @@ class Worker(Generic[In, Out]):
     promotion_interval: how soon work that no blocking read can see is found. block: longest blocking read.
     kill_grace: how long a coroutine may take to end once its timeout has cancelled it.
     backoff_strategies: name to function of (attempts_made, error) that returns the seconds until the next attempt.
+    batch: the processor is called with a list of jobs, as described in `App.processor`; `concurrency` counts batches.
     events, metrics: False saves the server's `completed` events and per-minute counters.
     All durations are seconds or timedelta.
 
@@ -83,6 +88,7 @@ class Worker(Generic[In, Out]):
         block: Duration = 1,
         kill_grace: Duration = 5,
         backoff_strategies: Mapping[str, BackoffStrategy] | None = None,
+        batch: Batch | Mapping[str, Any] | None = None,
         events: bool = True,
         metrics: bool = True,
     ) -> None:
@@ -100,7 +106,11 @@ class Worker(Generic[In, Out]):
         # The declaration of an app checks the function, the concurrency and the durations alike.
         app = App(prefix=prefix, serializer=serializer)
         declare = app.processor(
-            name, concurrency=concurrency, timeout=timeout, backoff_strategies=backoff_strategies
+            name,
+            concurrency=concurrency,
+            timeout=timeout,
+            backoff_strategies=backoff_strategies,
+            batch=batch,
         )
         declare(processor)
         self._processor: Processor[In, Out] = app.processors[name]
@@ -127,7 +137,7 @@ class Worker(Generic[In, Out]):
         self._events = WorkerEvents()
         self._in_flight = InFlight()
         self._link = LocalLink(self._in_flight, max_wait_ns=MAX_RING_WAIT_NS)
-        self._execution: TaskExecution | ThreadExecution | None = None
+        self._execution: Execution | None = None
         self._cell: Cell | None = None
         self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -172,26 +182,7 @@ class Worker(Generic[In, Out]):
             on_drained=self._on_drained,
             owns_commands=self._borrowed is None,
         )
-        processor = self._observed()
-        key = self._settings.keys.meta
-        if processor.role == "async":
-            self._execution = TaskExecution(
-                processor,
-                self.name,
-                key,
-                commands,
-                concurrency=processor.concurrency,
-                kill_grace_s=self._kill_grace_s,
-            )
-        else:
-            self._execution = ThreadExecution(
-                processor,
-                self.name,
-                key,
-                commands,
-                concurrency=processor.concurrency,
-                on_thread_freed=lambda: self._link.slots_freed(self.name),
-            )
+        self._execution = self._make_execution(commands)
         self._link.serve(self.name, self._execution)
         self._link.on_freed = cell.slots_freed
         pump = cell.serve(self._settings)
@@ -204,6 +195,37 @@ class Worker(Generic[In, Out]):
             await cell.stop(deliver_for_s=0)
             raise
         self._cell = cell
+
+    def _make_execution(self, commands: UnblockingConnection) -> Execution:
+        """Whatever runs the processor: on the loop or on threads, one job at a time or a batch."""
+        processor = observed(self._processor, self._events, self._note_start)
+        key = self._settings.keys.meta
+        rule = processor.batch
+        if processor.role == "async":
+            if rule is not None:
+                return TaskBatches(processor, rule, key, commands, kill_grace_s=self._kill_grace_s)
+            return TaskExecution(
+                processor,
+                self.name,
+                key,
+                commands,
+                concurrency=processor.concurrency,
+                kill_grace_s=self._kill_grace_s,
+            )
+
+        def on_thread_freed() -> None:
+            self._link.slots_freed(self.name)
+
+        if rule is not None:
+            return ThreadBatches(processor, rule, key, commands, on_thread_freed=on_thread_freed)
+        return ThreadExecution(
+            processor,
+            self.name,
+            key,
+            commands,
+            concurrency=processor.concurrency,
+            on_thread_freed=on_thread_freed,
+        )
 
     async def run(self) -> None:
         """Process until `close()` is called, from a handler or another task; cancelling it closes the worker."""
@@ -325,57 +347,13 @@ class Worker(Generic[In, Out]):
 
         return register
 
+    def _note_start(self) -> None:
+        self._busy = True
+
     def _on_drained(self, _: QueuePump) -> None:
         if self._busy and not self._in_flight:
             self._busy = False
             self._events.emit("drained")
-
-    def _observed(self) -> Processor[In, Out]:
-        """The processor with its jobs' starts and ends noted for the events."""
-        function = self._processor.function
-        events = self._events
-        loop = asyncio.get_running_loop()
-
-        async def run_async(job: Any) -> Any:
-            self._busy = True
-            events.emit("active", job)
-            try:
-                result = await function(job)
-            except BaseException as error:
-                events.ended(job, error)
-                raise
-            events.ended(job, result)
-            return result
-
-        def run_sync(job: Any) -> Any:
-            self._busy = True
-            loop.call_soon_threadsafe(events.emit, "active", job)
-            try:
-                result = function(job)
-            except BaseException as error:
-                events.ended(job, error)
-                raise
-            events.ended(job, result)
-            return result
-
-        observed = run_async if self._processor.role == "async" else run_sync
-        return _with_function(self._processor, observed)
-
-
-def _with_function(processor: Processor[In, Out], function: Callable[[Any], Any]) -> Processor[In, Out]:
-    observed = Processor[In, Out](
-        processor.queue,
-        function,
-        processor.role,
-        processor.concurrency,
-        processor.timeout_ms,
-        processor.lock_duration_ms,
-        processor.serializer,
-        processor.backoff_strategies,
-    )
-    # What data becomes is said by the annotation of the user's function, not by that of its wrapper.
-    observed.__dict__["payload"] = processor.payload
-    return observed
 
 
 def _interval_s(value: Duration, name: Literal["promotion_interval", "stalled_interval"]) -> float:
