@@ -34,6 +34,12 @@ async def fail_until_open(job: Job[Any, Any]) -> None:
         raise UnrecoverableError("not yet")
 
 
+async def tell_token(job: Job[Any, Any]) -> dict[str, str]:
+    """Which run this was, after so many seconds: what `testkit.checker` compares with the server's books."""
+    await asyncio.sleep(job.data)
+    return {"token": job.token.decode()}
+
+
 async def report(job: Job[Any, Any]) -> str:
     await job.log("a line")
     await job.update_progress(50)
@@ -54,7 +60,7 @@ async def until_open(job: Job[Any, Any]) -> Any:
 
 DEEDS: dict[str, Callable[[Job[Any, Any]], Awaitable[Any]]] = {
     deed.__name__: deed
-    for deed in (echo, fail_once, fail, fail_until_open, report, until_aborted, until_open)
+    for deed in (echo, fail_once, fail, fail_until_open, tell_token, report, until_aborted, until_open)
 }
 effects = EffectsWriter()
 
