@@ -6,6 +6,8 @@ import asyncio
 import itertools
 from typing import Any
 
+from glide import GlideError
+
 from glidemq import ConnectionError, Queue, UnknownOutcomeError
 
 SERVICE_S = 0.002
@@ -17,9 +19,12 @@ class Load:
     Owns: the queue's handle. Stops when: ended.
     """
 
-    def __init__(self, queue: str, url: str, *, per_second: float = 200) -> None:
+    def __init__(self, queue: str, url: str, *, per_second: float = 200, replicas: int = 0) -> None:
+        """replicas: how many of them are asked to confirm each add."""
         self.queue = Queue[Any, Any](queue, connection=url)
+        self._replicas = replicas
         self.acked: list[str] = []
+        self.confirmed: list[str] = []  # those that so many replicas have
         self.doubtful: list[str] = []  # given ids of adds without an answer: executed or not
         self.unanswered = 0  # the same without an id of ours
         self.refused = 0  # adds that were certainly not executed
@@ -54,3 +59,15 @@ class Load:
         else:
             assert job is not None
             self.acked.append(job.id)
+            if self._replicas and await self._is_replicated():
+                self.confirmed.append(job.id)
+
+    async def _is_replicated(self) -> bool:
+        """WAIT, on the connection that has carried the add: it confirms what that one has written."""
+        connection: Any = self.queue._connection
+        route = connection._commands.route_of(self.queue.keys.meta)
+        try:
+            found = await connection._client.custom_command(["WAIT", str(self._replicas), "50"], route)
+        except GlideError:
+            return False
+        return int(found) >= self._replicas

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from tests.testkit.effects import History
 from tests.testkit.runtime import Clock, Runtime
 from tests.testkit.waiting import eventually
 
-QUEUES = names_on_each_primary("moved")
-MOVED, OTHER = QUEUES[:2]
+# A node that is starved for two seconds counts as dead here.
+pytestmark = pytest.mark.exclusive
+
+QUEUES = MOVED, OTHER = names_on_each_primary("moved")[:2]  # nothing of ours is on the third primary
 SLOT = key_slot(QueueKeys("glide", MOVED).meta.encode())
 
 
@@ -40,7 +43,7 @@ def history(tmp_path: Path) -> History:
 async def runtime(
     cluster: OwnCluster, tmp_path: Path, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Runtime]:
-    """Two actor processes that serve a queue on each primary."""
+    """Two actor processes that serve a queue on one primary, and one on another."""
     monkeypatch.setenv(QUEUES_VARIABLE, ",".join(QUEUES))
     running = Runtime(
         tmp_path / "runtime", "tests.cluster.app:app", url=cluster.url, effects=history.directory,
@@ -54,10 +57,10 @@ async def runtime(
 
 
 async def under_load(
-    cluster: OwnCluster, history: History, fault: Callable[[], Awaitable[None]]
+    cluster: OwnCluster, history: History, fault: Callable[[], Awaitable[None]], *, replicas: int = 0
 ) -> dict[str, Load]:
     """Add to the moved queue and to another one, meanwhile let the fault happen, and wait until all is done."""
-    loads = {queue: Load(queue, cluster.url) for queue in (MOVED, OTHER)}
+    loads = {queue: Load(queue, cluster.url, replicas=replicas) for queue in QUEUES}
     try:
         await eventually(lambda: len(history.finished(MOVED)) > 50, "work goes on")
         await fault()
@@ -67,10 +70,8 @@ async def under_load(
         for load in loads.values():
             await load.end()
     client = cluster.client()
-    for queue, load in loads.items():
-        looked_at = QueueOnServer(client, queue)
-        await eventually(lambda q=looked_at, n=len(load.acked): q.ended() >= n, "all jobs complete")  # type: ignore[misc]
-        await eventually(lambda q=looked_at: not q.unfinished(), "nothing is left")  # type: ignore[misc]
+    for queue in QUEUES:
+        await eventually(lambda q=queue: not QueueOnServer(client, q).unfinished(), "all jobs end")  # type: ignore[misc]
     return loads
 
 
@@ -81,16 +82,21 @@ def check_all(cluster: OwnCluster, history: History, loads: dict[str, Load]) -> 
 
 
 async def serves(cluster: OwnCluster, node: Node, within_s: float = 10) -> None:
-    meta = QueueKeys("glide", MOVED).meta
-    await eventually(lambda: cluster.primary_of(meta) is node, "the other node serves the slot", within_s)
+    await eventually(lambda: _owner(cluster) is node, "the other node serves the slot", within_s)
+
+
+def _owner(cluster: OwnCluster) -> Node | None:
+    try:
+        return cluster.primary_of(QueueKeys("glide", MOVED).meta)
+    except LookupError:
+        return None
 
 
 async def test_slot_that_moves_there_and_back_under_load_loses_and_doubles_nothing(
     cluster: OwnCluster, history: History, runtime: Runtime
 ) -> None:
-    old, _, new = cluster.nodes[:3]
-    old, new = cluster.primary_of(QueueKeys("glide", MOVED).meta), new
-    new.ask("FUNCTION", "FLUSH")  # as a primary that has just joined
+    old, new = cluster.primary_of(QueueKeys("glide", MOVED).meta), cluster.primaries[2]
+    assert not new.ask("FUNCTION", "LIST"), "as one that has just joined"
 
     async def move() -> None:
         for source, target in ((old, new), (new, old)):
@@ -122,3 +128,35 @@ async def test_planned_failover_under_load_loses_and_doubles_nothing(
     loads = await under_load(cluster, history, fail_over)
     check_all(cluster, history, loads)
     assert not any(load.doubtful or load.refused for load in loads.values())
+
+
+async def test_killed_primary_loses_only_what_its_replica_had_not_confirmed_and_doubles_nothing(
+    cluster: OwnCluster, history: History, runtime: Runtime
+) -> None:
+    old = cluster.primary_of(QueueKeys("glide", MOVED).meta)
+    replica = cluster.replica_of(old)
+    clock = Clock("primary killed")
+
+    async def kill() -> None:
+        cluster.kill(old)
+        others = len(history.finished(OTHER))
+        await serves(cluster, replica)
+        clock.note("the replica serves the slot")
+        meanwhile = [run.at for run in history.finished(OTHER)[others:]]
+        longest_pause_s = max(after - before for before, after in pairwise(meanwhile))
+        print(
+            f"[measured] primary killed: a queue on another node paused for {longest_pause_s:.3f} s at most"
+        )
+        assert longest_pause_s < 1.0
+        done = len(history.finished(MOVED))
+        await eventually(lambda: len(history.finished(MOVED)) > done, "work goes on there")
+        clock.note("a job is finished")
+
+    loads = await under_load(cluster, history, kill, replicas=1)
+    for queue, load in loads.items():
+        assert len(load.confirmed) > 50
+        looked_at = QueueOnServer(cluster.client(), queue)
+        unconfirmed = set(load.acked + load.doubtful) - set(load.confirmed)
+        check(looked_at, history, load.confirmed, doubtful=unconfirmed, rerun=None)
+        assert len(load.acked) == len(set(load.acked)), "an id was given to two jobs"
+    assert not loads[OTHER].doubtful and not loads[OTHER].refused
