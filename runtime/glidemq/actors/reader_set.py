@@ -82,6 +82,11 @@ class ReaderSet:
         actor.pumps.append(pump)
 
     @property
+    def size(self) -> int:
+        """How many readers there are."""
+        return len(self._actors)
+
+    @property
     def blocking(self) -> bool:
         """True while any read is in progress."""
         return any(actor.reader.blocking for actor in self._actors)
