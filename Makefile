@@ -73,7 +73,7 @@ PIP_COMPILE = $(LOCK_TOOLS)/bin/pip-compile --quiet --generate-hashes --allow-un
     --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 lock: $(LOCK_TOOLS)/bin/pip-compile
-	$(PIP_COMPILE) --upgrade --extra dev --extra embedded --extra examples \
+	$(PIP_COMPILE) --upgrade --extra dev --extra embedded --extra examples --extra vectors \
 	    --output-file requirements-dev.lock pyproject.toml
 	$(PIP_COMPILE) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 

@@ -11,6 +11,7 @@ import pytest
 import valkey
 
 from tests.testkit.cluster import Cluster
+from tests.testkit.search_module import server_with_search
 from tests.testkit.server import ValkeyServer
 from tests.testkit.shared_cluster import shared_cluster
 
@@ -41,6 +42,13 @@ def server() -> Iterator[ValkeyServer]:
     running = ValkeyServer().start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def search_server() -> Iterator[ValkeyServer]:
+    """As `server`, with a search module."""
+    with server_with_search() as running:
+        yield running
 
 
 @pytest.fixture

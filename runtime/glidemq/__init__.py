@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from glidemq.client.queue import Queue
     from glidemq.client.queue_events import QueueEvents
     from glidemq.client.queue_report import Metrics, MetricsPoint, WorkerInfo
+    from glidemq.client.queue_vectors import VectorMatch
     from glidemq.client.serverless_pool import ServerlessPool, serverless_pool
     from glidemq.client.usage_reading import get_usage_summary
     from glidemq.client.usage_totals import UsageSummary, UsageTotals
@@ -55,8 +56,10 @@ if TYPE_CHECKING:
         PayloadValidationError,
         QueueFullError,
         SchedulerBusyError,
+        SearchUnavailableError,
         SerializationError,
         ServerError,
+        SuspendError,
         UnknownOutcomeError,
         UnrecoverableError,
         UsageBusyError,
@@ -81,6 +84,7 @@ if TYPE_CHECKING:
         SchedulerEntry,
         TokenBucket,
     )
+    from glidemq.options.vectors import IndexField, VectorField
     from glidemq.serializer import JSON_SERIALIZER, Serializer
     from glidemq.shutdown import GracefulShutdown, graceful_shutdown
     from glidemq.worker import Worker
@@ -107,6 +111,7 @@ _HOMES = {
     "glidemq.client.queue": ("Queue",),
     "glidemq.client.queue_events": ("QueueEvents",),
     "glidemq.client.queue_report": ("Metrics", "MetricsPoint", "WorkerInfo"),
+    "glidemq.client.queue_vectors": ("VectorMatch",),
     "glidemq.client.serverless_pool": ("ServerlessPool", "serverless_pool"),
     "glidemq.client.usage_reading": ("get_usage_summary",),
     "glidemq.client.usage_totals": ("UsageSummary", "UsageTotals"),
@@ -132,7 +137,9 @@ _HOMES = {
         "QueueFullError",
         "SchedulerBusyError",
         "SerializationError",
+        "SearchUnavailableError",
         "ServerError",
+        "SuspendError",
         "UnknownOutcomeError",
         "UnrecoverableError",
         "UsageBusyError",
@@ -157,6 +164,7 @@ _HOMES = {
         "SchedulerEntry",
         "TokenBucket",
     ),
+    "glidemq.options.vectors": ("IndexField", "VectorField"),
     "glidemq.serializer": ("JSON_SERIALIZER", "Serializer"),
     "glidemq.shutdown": ("GracefulShutdown", "graceful_shutdown"),
     "glidemq.worker": ("Worker",),
@@ -192,6 +200,7 @@ __all__ = [
     "GlideMQError",
     "GracefulShutdown",
     "GroupRateLimitError",
+    "IndexField",
     "Job",
     "JobAbortedError",
     "JobFailedError",
@@ -225,12 +234,14 @@ __all__ = [
     "Schedule",
     "SchedulerBusyError",
     "SchedulerEntry",
+    "SearchUnavailableError",
     "SerializationError",
     "Serializer",
     "ServerError",
     "ServerlessPool",
     "SharedClient",
     "Signal",
+    "SuspendError",
     "SuspendInfo",
     "SyncJob",
     "TokenBucket",
@@ -241,6 +252,8 @@ __all__ = [
     "UsageSummary",
     "UsageTotals",
     "ValidationError",
+    "VectorField",
+    "VectorMatch",
     "Worker",
     "WorkerInfo",
     "__version__",

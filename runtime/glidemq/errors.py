@@ -83,6 +83,10 @@ class UsageBusyError(GlideMQError):
     """A Node client has held the job's usage lock for seconds; nothing was changed, try again."""
 
 
+class SearchUnavailableError(GlideMQError):
+    """The server has no search module, or is a cluster, and a search in this process was not wanted."""
+
+
 class ClosedError(GlideMQError):
     """The object was used after `close()`."""
 
@@ -152,6 +156,18 @@ class GroupRateLimitError(DetourError):
         self.current_job: Literal["requeue", "fail"] = current_job
         self.requeue_position: Literal["front", "back"] = requeue_position
         self.extend: Literal["max", "replace"] = extend
+
+
+class SuspendError(DetourError):
+    """Raise in a processor: the job waits for a signal, and its processor then runs again from the start.
+
+    The same as `job.suspend(…)`, which describes the arguments, and which raises it.
+    """
+
+    def __init__(self, reason: str | None = None, timeout: float | timedelta = 0) -> None:
+        super().__init__("Job suspended")
+        self.reason = reason
+        self.timeout = timeout
 
 
 def _is_positive_duration(value: object) -> bool:

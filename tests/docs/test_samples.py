@@ -28,6 +28,8 @@ MARK = "GUIDE_UNDER_TEST"
 NOT_RUN = frozenset(
     {"cd", "docker", "git", "kill", "kubectl", "make", "node", "npm", "pip", "systemctl", "uv"}
 )
+# Page -> package of an extra that its samples use.
+NEEDS = {"vector-search": "numpy"}
 ONE_SHOT = frozenset({"check", "--print-config", "--version", "--help"})
 
 
@@ -135,6 +137,8 @@ def reader(tmp_path: Path, own_server: ValkeyServer, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 async def test_samples_of_the_page_do_what_it_says(page: Path, reader: Reader) -> None:
+    if page.stem in NEEDS:
+        pytest.importorskip(NEEDS[page.stem], reason=f"{NEEDS[page.stem]}, of an extra, is not installed")
     for block in blocks_of(page):
         assert block.language, f"{page.name}:{block.line}: say which language this block is in"
         try:

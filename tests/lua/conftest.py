@@ -69,7 +69,17 @@ def schedules(driven: DrivenQueue) -> Schedules:
 @pytest.fixture
 def own_library(own_server: ValkeyServer) -> Iterator[DrivenQueue]:
     """A driven queue on a server of its own."""
-    client = own_server.client()
+    yield from _driven_on(own_server, "own")
+
+
+@pytest.fixture
+def searchable(search_server: ValkeyServer, queue_name: str) -> Iterator[DrivenQueue]:
+    """A driven queue on a server with a search module."""
+    yield from _driven_on(search_server, queue_name)
+
+
+def _driven_on(server: ValkeyServer, name: str) -> Iterator[DrivenQueue]:
+    client = server.client()
     client.function_load(library_source(), replace=True)
 
     def run(function: str, queue: str, **arguments: Any) -> list[Any]:
@@ -79,5 +89,5 @@ def own_library(own_server: ValkeyServer) -> Iterator[DrivenQueue]:
         unpacked: list[Any] = unpack(reply)
         return unpacked
 
-    yield DrivenQueue(client, "own", run)
+    yield DrivenQueue(client, name, run)
     client.close()

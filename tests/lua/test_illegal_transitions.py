@@ -153,7 +153,7 @@ COMMANDS: dict[str, Callable[[DrivenQueue, Started], bool]] = {
         driven.call("move_to_delayed", rows=[[*run.fence, run.entry_id, driven.now + FAR, "{}"]])[2] == [1]
     ),
     "suspend": lambda driven, run: (
-        driven.call("suspend", rows=[[*run.fence, run.entry_id, "why", FAR, False]])[2] == [1]
+        driven.call("suspend", rows=[[*run.fence, run.entry_id, "why", FAR]])[2] == [1]
     ),
     "signal": lambda driven, run: driven.call("signal", id=JOB, name="go", data="", idem="i") == [b"resumed"],
     "time out": time_out,

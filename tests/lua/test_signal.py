@@ -17,7 +17,7 @@ def signal(driven: DrivenQueue, job_id: str = "1", name: str = "go", data: bytes
 
 
 def suspend(driven: DrivenQueue, job: Started, timeout_ms: int = 0) -> None:
-    row = [*job.fence, job.entry_id, False, timeout_ms, False]
+    row = [*job.fence, job.entry_id, False, timeout_ms]
     assert driven.call("suspend", rows=[row])[2] == [1]
 
 

@@ -17,9 +17,9 @@ NEVER = 9999999999999
 SUSPENDED, ALREADY, GONE, LEASE_LOST, FAILED = 1, 2, 3, 4, 6
 
 
-def row_of(job: Started, reason: str | None = None, timeout_ms: int = 0, retain: Any = False) -> bytes:
+def row_of(job: Started, reason: str | None = None, timeout_ms: int = 0) -> bytes:
     fence = (job.id.encode(), job.token.encode(), job.processed_on, job.entry_id.encode())
-    return SuspendRow.pack(*fence, reason, timeout_ms, retain)
+    return SuspendRow.pack(*fence, reason, timeout_ms)
 
 
 def suspend(driven: DrivenQueue, *rows: bytes, **options: Any) -> SuspendResult:
@@ -152,14 +152,14 @@ def test_lost_lease_and_missing_job_suspend_nothing(driven: DrivenQueue) -> None
     assert driven.entries() == ["1"]
 
 
-@pytest.mark.parametrize("retain", [False, True])
-def test_revoked_job_fails_instead_of_waiting(driven: DrivenQueue, retain: bool) -> None:
-    driven.add()
+@pytest.mark.parametrize("removed", [False, True])
+def test_revoked_job_fails_instead_of_waiting(driven: DrivenQueue, removed: bool) -> None:
+    driven.add(opts='{"removeOnFail":true}' if removed else "{}")
     job = driven.start_one()
     driven.call("revoke", id="1")
-    assert suspend(driven, row_of(job, retain=retain)).outcomes == [FAILED]
+    assert suspend(driven, row_of(job)).outcomes == [FAILED]
     assert driven.members("suspended") == {}
-    assert driven.field("1", "failedReason") == (None if retain else "revoked")
+    assert driven.field("1", "failedReason") == (None if removed else "revoked")
 
 
 def test_suspended_job_can_be_revoked_and_removed(driven: DrivenQueue) -> None:
@@ -308,8 +308,8 @@ def test_a_time_out_of_range_is_refused_before_anything_moves(driven: DrivenQueu
     first, second = driven.start(2)
     before = driven.snapshot()
     rows = [
-        [*first.fence, first.entry_id, False, 5, False],
-        [*second.fence, second.entry_id, "r", timeout_ms, False],
+        [*first.fence, first.entry_id, False, 5],
+        [*second.fence, second.entry_id, "r", timeout_ms],
     ]
     assert driven.call("suspend", rows=rows) == [b"bad_argument", b"row 2: timeout_ms is out of range"]
     assert driven.snapshot() == before

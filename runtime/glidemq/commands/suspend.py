@@ -8,24 +8,22 @@ from typing import Any, NamedTuple
 from glidemq.commands.command import Command, pack
 from glidemq.commands.fragments import packed_call
 from glidemq.commands.status import expect_ok
-from glidemq.commands.step import Retain
 
 
 class SuspendRow:
-    """One job that waits for a signal, as an actor packs it and the gateway passes it on unread."""
+    """One running job that waits for a signal from now on."""
 
     @staticmethod
     def pack(
-        job_id: bytes,
+        job_id: bytes | str,
         token: bytes,
         processed_on: int,
         entry_id: bytes,
         reason: str | None,
         timeout_ms: int,
-        retain: Retain = False,
     ) -> bytes:
-        """The row's msgpack. `timeout_ms` 0 is for ever; `retain` concerns a job that was revoked meanwhile."""
-        return pack((job_id, token, processed_on, entry_id, reason or False, timeout_ms, retain))
+        """The row's msgpack. `timeout_ms` 0 is for ever."""
+        return pack((job_id, token, processed_on, entry_id, reason or False, timeout_ms))
 
 
 class SuspendResult(NamedTuple):

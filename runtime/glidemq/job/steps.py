@@ -22,7 +22,9 @@ from glidemq.errors import JobTimeoutError, ValidationError
 from glidemq.job.group_pause_steps import GroupPauseSteps
 from glidemq.job.record import In, Out
 from glidemq.job.stepping import Pause, Steps
+from glidemq.job.suspend_steps import SuspendSteps
 from glidemq.job.usage_steps import report_usage_steps
+from glidemq.job.vector_steps import VectorSteps
 from glidemq.options import Duration, duration_ms
 from glidemq.options.job_options import check_priority, delay_ms
 from glidemq.options.usage import UsageReport
@@ -32,7 +34,7 @@ FINAL_STATES: Final[tuple[FinalState, ...]] = ("completed", "failed")
 UNKNOWN_STATE: Final = "unknown"
 
 
-class JobSteps(GroupPauseSteps[In, Out]):
+class JobSteps(GroupPauseSteps[In, Out], SuspendSteps[In, Out], VectorSteps[In, Out]):
     """The operations on one job, without the waiting."""
 
     __slots__ = ()

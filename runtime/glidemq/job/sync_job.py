@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from glidemq.commands.rate_limit_group import CurrentJob, Extend, RequeuePosition
+from glidemq.errors import SuspendError
 from glidemq.job.record import In, Out
 from glidemq.job.stepping import Steps, drive_blocking
 from glidemq.job.steps import FinalState, JobSteps
 from glidemq.options import Duration
 from glidemq.options.usage import usage_report
+from glidemq.options.vectors import AttributeValue
 
 R = TypeVar("R")
 
@@ -186,6 +188,39 @@ class SyncJob(JobSteps[In, Out]):
         """
         steps = self._rate_limit_group_steps(duration, current_job, requeue_position, extend)
         return self._run(steps)
+
+    def suspend(self, *, reason: str | None = None, timeout: Duration = 0) -> NoReturn:
+        """Wait for a signal: the run ends here. After `Queue.signal` the processor runs again from the start, with the
+        signal in `job.signals`.
+
+        It always raises: what follows it never runs, and no attempt is charged. The job holds no slot while it waits;
+        only in a group with a concurrency of 1 it keeps its turn. A signal that came early ends the wait at once.
+
+        reason: what it waits for, for people to read. timeout: seconds or timedelta after which the job fails for good
+        with "Suspend timeout exceeded"; 0 is never.
+
+        Raises:
+            SuspendError: the job is suspended; let it pass. ValidationError: a bad argument. JobStateError: the job is
+            not being processed. LeaseLostError, JobNotFoundError: it is somebody else's, or gone.
+        """
+        self._run(self._suspend_steps(reason, timeout))
+        raise SuspendError(reason, timeout)
+
+    def store_vector(
+        self, field: str, vector: Iterable[float], attributes: Mapping[str, AttributeValue] | None = None
+    ) -> None:
+        """Store an embedding with the job, for `Queue.vector_search` to find the job by.
+
+        It goes with the job when that is removed. Storing again under the same name replaces it.
+
+        field: its name; that of the index's `VectorField`. vector: finite numbers, kept as float32.
+        attributes: numbers and texts for filters, by name; those given before stay. An index has to list them.
+
+        Raises:
+            ValidationError: a bad name, vector or attribute. JobNotFoundError: the job was removed. QueueFullError.
+        Source: features page, section 21.
+        """
+        return self._run(self._store_vector_steps(field, vector, attributes))
 
     def wait_until_finished(self, poll: Duration = 0.5, timeout: Duration = 30) -> FinalState:
         """Return once the job is "completed" or has "failed" for good; its fields are those of its end then.

@@ -45,6 +45,7 @@ Library.command("obliterate", { "allow-oom" }, SPEC, function(keys, args)
       return Replies.pack("active", active)
     end
     deleted = unlink_sources(keys)
+    JobIndex.drop_all(keys)
   end
   local pattern = string.gsub(keys.prefix, "[%*%?%[%]\\]", "\\%0") .. ":*"
   local reply = redis.call("SCAN", args.cursor or "0", "MATCH", pattern, "COUNT", args.limit)

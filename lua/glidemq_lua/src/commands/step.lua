@@ -264,6 +264,7 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
   Ready.answer(keys, rung)
   Groups.promote_due(settlement)
   Suspension.expire_due(settlement)
+  Vectors.look_around(keys)
   local paused, concurrency, rate = Limits.read(keys)
   local slots, ahead = args.slots, args.ahead
   local intake = Intake.open(settlement, args, slots, ahead)

@@ -2,7 +2,7 @@
 -- Moves:  active -> suspended, or waiting (a signal came early); active -> failed (revoked)
 -- Keys:   job, stream, suspended, signals, list-active, failed, events, metrics, x-py:active; group; those of removed
 --         jobs
--- Args:   rows [[id, token, processed_on, entry_id, reason or false, timeout_ms, retain]], events, metrics
+-- Args:   rows [[id, token, processed_on, entry_id, reason or false, timeout_ms]], events, metrics
 --         timeout_ms: 0 is for ever
 -- Reply:  ["ok", now_ms, [code], next_due_ms]; 1 it waits, or has been signalled; 6 failed since it was revoked; the
 --         queue's next due time, or -1
@@ -12,9 +12,10 @@
 -- A job of a group with a concurrency of 1 keeps its turn while it waits; above 1 another may have its slot.
 
 local function suspend(settlement, row)
-  local id, token, processed_on, entry_id, reason, timeout_ms, policy = unpack(row, 1, 7)
+  local id, token, processed_on, entry_id, reason, timeout_ms = unpack(row, 1, 6)
+  local job = settlement.keys.job .. id
   local values = redis.pcall(
-    "HMGET", settlement.keys.job .. id, "state", Lease.RUN, "processedOn", "x-py:cell", "revoked", "groupKey", "name"
+    "HMGET", job, "state", Lease.RUN, "processedOn", "x-py:cell", "revoked", "groupKey", "name"
   )
   local refusal = values.err and Replies.GONE
     or Lease.refusal("suspend", values[1], values[2], values[3], token, processed_on)
@@ -26,6 +27,7 @@ local function suspend(settlement, row)
   end
   settlement:leave(id, entry_id, values[4])
   if values[5] == "1" then
+    local policy = Retention.of_options(redis.call("HGET", job, "opts"), "removeOnFail")
     Ending.revoke_run(settlement, id, token, processed_on, policy)
     return Replies.FAILED
   end
@@ -36,7 +38,7 @@ local function suspend(settlement, row)
   return Replies.ACCEPTED
 end
 
-local ROW = { "string", "string", "number", "string", "?string", "number", "any" }
+local ROW = { "string", "string", "number", "string", "?string", "number" }
 
 local function fault_of(rows)
   local fault = Arguments.row_fault(rows, ROW)

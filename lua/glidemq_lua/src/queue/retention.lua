@@ -3,17 +3,18 @@
 local Retention = {}
 
 local REMOVED_AT_ONCE = 1000
-local CHUNK = 500 -- jobs per UNLINK: six keys each, and unpack stops at 7,999 values
+local CHUNK = 500 -- jobs per UNLINK: seven keys each, and unpack stops at 7,999 values
 
 function Retention.unlink(keys, ids)
-  local doomed, size = {}, 0
+  local doomed, size, first = {}, 0, 1
   for number = 1, #ids do
-    doomed[size + 1], doomed[size + 2], doomed[size + 3], doomed[size + 4], doomed[size + 5], doomed[size + 6] =
-      Keys.of_job(keys, ids[number])
-    size = size + 6
+    doomed[size + 1], doomed[size + 2], doomed[size + 3], doomed[size + 4], doomed[size + 5], doomed[size + 6],
+      doomed[size + 7] = Keys.of_job(keys, ids[number])
+    size = size + 7
     if number % CHUNK == 0 or number == #ids then
       redis.call("UNLINK", unpack(doomed, 1, size))
-      size = 0
+      Vectors.forget(keys, unpack(ids, first, number))
+      size, first = 0, number + 1
     end
   end
 end

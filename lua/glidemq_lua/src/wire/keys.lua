@@ -32,6 +32,7 @@ local SUFFIX = {
   parents = ":parents:",
   group = ":group:",
   groupq = ":groupq:",
+  vec = ":vec:", -- hash: vectors of a job, with copies of some of its fields, for a search index
   worker = ":w:",
   usage = ":usage:", -- + minute
   -- Own keys.
@@ -45,6 +46,9 @@ local SUFFIX = {
   workers = ":x-py:workers", -- zset by expiry ms: the consumers of this library that are alive
   parent_looks = ":x-py:parents", -- zset: when to look after each parent that waits for its children, ms
   outbox = ":x-py:outbox", -- stream: what other queues must hear of jobs of this one
+  vectors = ":x-py:vectors", -- zset, all scores 0: the jobs that have a key vec
+  vectors_look = ":x-py:vectors-look", -- string with a TTL: a sample of them was looked at just now
+  indexes = ":x-py:indexes", -- hash: what each search index is made of
   add_reply = ":x-py:add:", -- + call id; string with a TTL: the remembered reply of an add or a signal
 }
 
@@ -87,5 +91,6 @@ end
 
 -- Everything that belongs to one job and must go with it.
 function Keys.of_job(keys, id)
-  return keys.job .. id, keys.log .. id, keys.jstream .. id, keys.signals .. id, keys.deps .. id, keys.parents .. id
+  return keys.job .. id, keys.log .. id, keys.jstream .. id, keys.signals .. id, keys.deps .. id, keys.parents .. id,
+    keys.vec .. id
 end

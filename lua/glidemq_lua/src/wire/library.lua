@@ -3,6 +3,9 @@ local Library = {}
 
 Library.PREFIX = "gmq_"
 
+-- Called with the queue's keys at the end of each call that has changed jobs; `keys.changed` are their ids.
+function Library.after_changes(_) end
+
 -- Registers `gmq_<stem>`. `handler(keys, args, now)` gets the queue's keys, the checked arguments and the time in
 -- epoch ms, and returns a packed reply. `spec` is an Arguments.checks table. Flags: a command that lets a full
 -- server drain is "allow-oom"; one that only reads is "no-writes".
@@ -24,7 +27,12 @@ function Library.command(stem, flags, spec, handler)
       if fault then
         return Replies.bad_argument(fault)
       end
-      return handler(Keys.of(key_names[1]), args, Clock.now_ms(args))
+      local keys = Keys.of(key_names[1])
+      local reply = handler(keys, args, Clock.now_ms(args))
+      if keys.changed[1] then
+        Library.after_changes(keys)
+      end
+      return reply
     end,
   })
 end
