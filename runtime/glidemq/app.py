@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, cast
 
 from typing_extensions import TypeVar
 
+from glidemq.commands.rate_limit import RateLimitOnWire, limiter_member
 from glidemq.config.pools import (
     DEFAULT_POOL,
     Pool,
@@ -28,6 +29,7 @@ from glidemq.options import (
     Batch,
     BatchRule,
     Duration,
+    RateLimit,
     batch_rule,
     check_prefix,
     check_queue_name,
@@ -54,6 +56,7 @@ class Processor(Generic[In, Out]):
     backoff_strategies: the waits between attempts that jobs may ask for by name.
     pool: the actor processes that run it. weight: its queue's share of these, beside the pool's other queues.
     batch: the function takes a list of jobs; None: one job.
+    limiter: how many jobs may start per window; None: as many as the queue's own limits let.
     """
 
     queue: str
@@ -69,6 +72,7 @@ class Processor(Generic[In, Out]):
     pool: str = DEFAULT_POOL
     weight: int = 1
     batch: BatchRule | None = None
+    limiter: RateLimitOnWire | None = None
 
     @property
     def place(self) -> str:
@@ -154,6 +158,7 @@ class App:
         pool: str | Pool = DEFAULT_POOL,
         weight: int = 1,
         batch: Batch | Mapping[str, Any] | None = None,
+        limiter: RateLimit | Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Declare the decorated function as the processor of a queue; the function itself is left as it is.
 
@@ -177,9 +182,11 @@ class App:
         batch: the function takes a list of up to `batch.size` jobs, and returns a list with a result for each. What
             it raises fails them all, unless it is a `BatchError`. A batch may take as long as the shortest timeout of
             its jobs. `concurrency` counts batches then.
+        limiter: how many jobs of the queue may start per window, on all workers together; beside a limit of the queue's
+            own the stricter one counts.
 
         Raises:
-            ValidationError: a bad queue name, number, duration, strategy, pool name, weight or batch.
+            ValidationError: a bad queue name, number, duration, strategy, limit, pool name, weight or batch.
             ConfigurationError: the queue has a processor already, or this is no function of one argument.
         """
         check_queue_name(queue)
@@ -193,6 +200,7 @@ class App:
         pool_name = check_pool_name(pool.name if isinstance(pool, Pool) else pool)
         check_weight(weight)
         rule = None if batch is None else batch_rule(batch)
+        limit = None if limiter is None else RateLimitOnWire.of(limiter, "limiter")
 
         def declare(function: F) -> F:
             self._check_function(queue, function)
@@ -208,6 +216,7 @@ class App:
                 pool_name,
                 weight,
                 rule,
+                limit,
             )
             return function
 
@@ -236,6 +245,7 @@ class App:
                     "timeout_ms": processor.timeout_ms,
                     "lock_duration_ms": processor.lock_duration_ms,
                     "batch": None if processor.batch is None else list(processor.batch),
+                    "limiter": limiter_member(processor.limiter),
                     "validates": processor.payload.validates,
                     "function": processor.place,
                 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 
@@ -134,6 +134,37 @@ class DetourError(GlideMQError):
     """
 
 
+class DelayedError(DetourError):
+    """Raise in a processor: the job goes on at `delayed_until`, from the top of the processor, without being charged.
+
+    `job.move_to_delayed(…)` raises it once the server has been told. delayed_until: epoch seconds or an aware datetime.
+    Raises ValidationError for what is no point in time.
+    """
+
+    def __init__(self, delayed_until: datetime | float) -> None:
+        super().__init__("Job moved to delayed state")
+        if not _is_instant(delayed_until):
+            raise ValidationError(
+                "DelayedError requires a finite Unix timestamp in seconds >= 0, or an aware datetime"
+            )
+        self.delayed_until = delayed_until
+
+
+class RateLimitError(DetourError):
+    """Raise in a processor: what it calls wants to be left alone for a while.
+
+    The job is put off for `duration` (seconds or timedelta) without being charged, and the worker, or all actor
+    processes of the host together, start no other job of the queue until then. Without a duration it is that of the
+    processor's `limiter`, else one second. Raises ValidationError for a duration that is none.
+    """
+
+    def __init__(self, duration: float | timedelta | None = None) -> None:
+        super().__init__("rate limited")
+        if duration is not None and not _is_positive_duration(duration):
+            raise ValidationError("RateLimitError requires a positive finite duration in seconds")
+        self.duration = duration
+
+
 class GroupRateLimitError(DetourError):
     """Raise in a processor: the job's group is paused, and the job is parked without being charged.
 
@@ -187,6 +218,13 @@ class BatchError(GlideMQError):
     def __init__(self, results: Iterable[object]) -> None:
         super().__init__("Batch processor reported per-job results")
         self.results: tuple[object, ...] = tuple(results)
+
+
+def _is_instant(value: object) -> bool:
+    """Whether this is a point in time from 1970 on."""
+    if isinstance(value, datetime):
+        return value.utcoffset() is not None and value.timestamp() >= 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 # -- processes

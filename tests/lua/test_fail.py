@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lua.driven_queue import START_MS, DrivenQueue
+from tests.lua.driven_queue import START_MS, DrivenQueue, Started
 
 SHIFT = 2**42
 MINUTE = START_MS - START_MS % 60_000
@@ -177,3 +177,49 @@ def test_row_under_a_spent_token_is_settled_whatever_became_of_the_job(driven: D
     assert driven.call("fail", rows=[row])[2] == [[2, 1]]
     assert driven.snapshot() == before
     assert driven.complete(again) == [1]
+
+
+def put_off(driven: DrivenQueue, job: Started, delay_ms: int = 500) -> list[int]:
+    row = [*job.fence, job.entry_id, "rate limited", -1, delay_ms, False]
+    outcome: list[int] = driven.call("fail", rows=[row])[2][0]
+    return outcome
+
+
+def test_job_that_is_put_off_is_not_charged(driven: DrivenQueue) -> None:
+    driven.add(attempts=1, opts='{"fallbacks":[{"model":"b"}]}')
+    job = driven.start_one()
+    assert put_off(driven, job) == [9, 0]
+    stored = driven.job("1")
+    assert (stored["state"], stored["failedReason"], stored["attemptsMade"]) == (
+        "delayed",
+        "rate limited",
+        "0",
+    )
+    assert "fallbackIndex" not in stored
+    assert driven.members("scheduled") == {"1": driven.now + 500}
+    assert driven.events()[-1] == {
+        "event": "retrying", "jobId": "1", "failedReason": "rate limited", "attemptsMade": "0", "delay": "500",
+    }  # fmt: skip
+    assert put_off(driven, job) == [2, 0], "the token is spent"
+    driven.pass_time(500)
+    assert driven.start_one().blob[5] == 0
+
+
+def test_revoked_job_is_not_put_off(driven: DrivenQueue) -> None:
+    driven.add()
+    job = driven.start_one()
+    driven.call("revoke", id="1")
+    assert put_off(driven, job)[0] == 6
+    assert driven.field("1", "failedReason") == "revoked"
+
+
+def test_attempts_left_are_the_same_after_a_job_was_put_off(driven: DrivenQueue) -> None:
+    driven.add(attempts=2)
+    for expected in ([9, 0], [5, 1], [9, 1]):
+        job = driven.start_one()
+        if expected[0] == 9:
+            assert put_off(driven, job, 1) == expected
+        else:
+            assert driven.fail(job, max_attempts=2) == [expected]
+        driven.pass_time(1)
+    assert driven.fail(driven.start_one(), max_attempts=2) == [[6, 2]]

@@ -154,6 +154,7 @@ async def bench(server: ValkeyServer, queue_name: str) -> AsyncIterator[Bench]:
             drained=lambda _: None,
             posted=lambda _: None,
             turns=FairTurns(lambda: (), link),  # type: ignore[arg-type]
+            rests=lambda _: None,
         )
         pump = QueuePump(QueueSettings(queue_name), context)
         yield Bench(queue, pump, link, connection, observer, outages, server.url)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.architecture.repository import ROOT
 from tests.lua.conftest import call, driven, library, queue
+from tests.testkit.effects import History
+from tests.testkit.runtime import Runtime
 from tests.testkit.server import ValkeyServer
 
-__all__ = ["call", "driven", "library", "queue", "run_hosts"]
+__all__ = ["call", "driven", "history", "launch", "library", "queue", "run_hosts"]
 
 RunHosts = Callable[..., list[dict[str, Any]]]
 
@@ -42,3 +45,31 @@ def run_hosts(server: ValkeyServer, library: None) -> RunHosts:
         return [json.loads(reply) for reply in replies]
 
     return run
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    """What the processors of `launch` wrote down."""
+    return History(tmp_path / "effects")
+
+
+@pytest.fixture
+def launch(tmp_path: Path, own_server: ValkeyServer, history: History) -> Iterator[Callable[..., Runtime]]:
+    """`launch(app, *arguments, **settings)`: a supervisor over an app and the test's own server, gone with the test."""
+    made: list[Runtime] = []
+
+    def start(app: str, *arguments: str, **settings: object) -> Runtime:
+        runtime = Runtime(
+            tmp_path / f"runtime-{len(made)}",
+            app,
+            url=own_server.url,
+            effects=history.directory,
+            arguments=arguments,
+            settings=settings,
+        )
+        made.append(runtime)
+        return runtime.start()
+
+    yield start
+    for runtime in made:
+        runtime.clean_up()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,32 +26,11 @@ async def queue(server: ValkeyServer, queue_name: str) -> AsyncIterator[Queue[An
         yield made
 
 
-@pytest.fixture
-def launch(own_server: ValkeyServer, tmp_path: Path) -> Iterator[Callable[[], Runtime]]:
-    made: list[Runtime] = []
-
-    def start() -> Runtime:
-        runtime = Runtime(
-            tmp_path / "runtime",
-            APP,
-            url=own_server.url,
-            effects=tmp_path / "effects",
-            arguments=["--procs", "2"],
-        )
-        made.append(runtime)
-        return runtime.start()
-
-    yield start
-    for runtime in made:
-        runtime.clean_up()
-
-
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("how", ["raise", "call"])
 async def test_a_group_is_paused_from_an_actor_process_and_the_job_resumes_first(
-    launch: Callable[[], Runtime], own_server: ValkeyServer, tmp_path: Path, kind: str, how: str
+    launch: Callable[..., Runtime], own_server: ValkeyServer, history: History, kind: str, how: str
 ) -> None:
-    history = History(tmp_path / "effects")
     name = f"{kind}-groups"
     async with Queue[Any, Any](name, connection=own_server.url) as queue:
         first = await queue.add(
@@ -62,7 +40,7 @@ async def test_a_group_is_paused_from_an_actor_process_and_the_job_resumes_first
         following = [await queue.add("fetch", {}, ordering=Ordering(key="a")) for _ in range(3)]
         other = await queue.add("fetch", {}, ordering=Ordering(key="b"))
         assert other is not None
-        await launch().ready()
+        await launch(APP, "--procs", "2").ready()
         last = following[-1]
         assert last is not None
         assert await last.wait_until_finished(poll=0.01) == "completed"

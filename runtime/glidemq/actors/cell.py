@@ -112,6 +112,7 @@ class Cell:
             drained=self._queue_drained,
             posted=domain.messenger.posted,
             turns=self.turns,
+            rests=self._queue_rests,
         )
 
     @property
@@ -190,6 +191,10 @@ class Cell:
         await self.readers.close()
         if self._owns_commands:
             await self.commands.close()
+
+    def _queue_rests(self, pump: QueuePump) -> None:
+        self.turns.drained(pump)
+        self.readers.reconsider()
 
     def _queue_drained(self, pump: QueuePump) -> None:
         self.turns.drained(pump)

@@ -174,10 +174,17 @@ class LocalLink:
         for execution in self._executions.values():
             execution.hurry()
         for waiting in self._waiting.values():
-            while waiting:
-                lease = waiting.popleft()
-                if self._in_flight.take(lease.seq) is not None:
-                    lease.pump.give_back(lease)
+            self._give_back(waiting)
+
+    def recall(self, pump: QueuePump) -> None:
+        """Return one queue's jobs that have not started."""
+        self._give_back(self._waiting[pump.queue])
+
+    def _give_back(self, waiting: deque[Lease]) -> None:
+        while waiting:
+            lease = waiting.popleft()
+            if self._in_flight.take(lease.seq) is not None:
+                lease.pump.give_back(lease)
 
     def cancel_running(self) -> None:
         """On a forced close: end what runs; threads cannot be ended, their outcome is discarded."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from glidemq.commands.command import Command, pack
+from glidemq.commands.command import Command, pack, unpack
 from glidemq.commands.fragments import packed_call
 from glidemq.commands.status import expect_ok
 from glidemq.commands.step import Retain
@@ -13,6 +13,10 @@ from glidemq.commands.step import Retain
 # Row codes beside those of step.
 RETRYING: Final = 5
 FAILED: Final = 6
+PUT_OFF: Final = 9  # the job was put off, uncharged
+
+# In place of a number of attempts: nothing failed, the job is put off and not charged.
+UNCHARGED: Final = -1
 
 
 class FailureRow:
@@ -31,6 +35,12 @@ class FailureRow:
     ) -> bytes:
         """The row's msgpack. `max_attempts` counts all runs, 0 is no retry; `retain` concerns the end."""
         return pack((job_id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain))
+
+    @staticmethod
+    def pause_ms(row: bytes) -> int:
+        """How long the job of a packed row is put off; 0 when it has failed."""
+        fields = unpack(row)
+        return int(fields[6]) if fields[5] == UNCHARGED else 0
 
 
 class FailResult(NamedTuple):

@@ -19,7 +19,7 @@ class MoveRow:
 
     @staticmethod
     def pack(
-        job_id: bytes,
+        job_id: bytes | str,
         token: bytes,
         processed_on: int,
         entry_id: bytes,

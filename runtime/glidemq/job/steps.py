@@ -19,6 +19,7 @@ from glidemq.commands.retry_job import RetryJobCommand
 from glidemq.commands.update_data import UpdateDataCommand
 from glidemq.commands.update_progress import UpdateProgressCommand
 from glidemq.errors import JobTimeoutError, ValidationError
+from glidemq.job.delay_steps import DelaySteps
 from glidemq.job.group_pause_steps import GroupPauseSteps
 from glidemq.job.record import In, Out
 from glidemq.job.stepping import Pause, Steps
@@ -34,7 +35,7 @@ FINAL_STATES: Final[tuple[FinalState, ...]] = ("completed", "failed")
 UNKNOWN_STATE: Final = "unknown"
 
 
-class JobSteps(GroupPauseSteps[In, Out], SuspendSteps[In, Out], VectorSteps[In, Out]):
+class JobSteps(DelaySteps[In, Out], GroupPauseSteps[In, Out], SuspendSteps[In, Out], VectorSteps[In, Out]):
     """The operations on one job, without the waiting."""
 
     __slots__ = ()

@@ -222,6 +222,19 @@ class SyncJob(JobSteps[In, Out]):
         """
         return self._run(self._store_vector_steps(field, vector, attributes))
 
+    def move_to_delayed(self, when: datetime | float, next_step: str | None = None) -> NoReturn:
+        """Stop this run here; the job runs again, from the top of the processor, at `when`. No attempt is charged.
+
+        when: an aware datetime or epoch seconds; the past means at once. next_step: stored as the member `step` of the
+        job's data in the same call, so that the next run knows where to go on.
+
+        Raises:
+            DelayedError: always, once that is done; let it through. ValidationError: no point in time, or data that are
+            no object. JobStateError: the job is not being processed. LeaseLostError, JobNotFoundError: it is somebody
+            else's, or gone.
+        """
+        raise self._run(self._move_to_delayed_steps(when, next_step))
+
     def wait_until_finished(self, poll: Duration = 0.5, timeout: Duration = 30) -> FinalState:
         """Return once the job is "completed" or has "failed" for good; its fields are those of its end then.
 

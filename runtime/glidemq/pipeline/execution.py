@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import glidemq
 from glidemq.app import Processor
 from glidemq.commands.command import unpack
-from glidemq.errors import DetourError, GlideMQError
+from glidemq.errors import DetourError, GlideMQError, RateLimitError
 from glidemq.job import AbortFlag, AbortSignal, Job, SyncJob
 from glidemq.job.stepping import drive, drive_blocking
+from glidemq.options import duration_ms
 from glidemq.pipeline.detours import until_answered
 from glidemq.pipeline.outcome import (
     TIMEOUT_REASON,
@@ -22,6 +23,7 @@ from glidemq.pipeline.outcome import (
     JobOutcome,
     completed,
     failed,
+    put_off,
     read_options,
     reason_of,
     settled,
@@ -31,6 +33,8 @@ from glidemq.rings.cancel_board import CancelReason
 log = logging.getLogger("glidemq.processor")
 
 REVOKED_REASON = "revoked"
+# How long a worker keeps still for a RateLimitError without a duration, unless its limiter says.
+DEFAULT_PAUSE_MS = 1000
 # Frames of these files say nothing about why a processor failed.
 _OWN_FILES = str(Path(glidemq.__file__).parent)
 
@@ -102,6 +106,8 @@ class Execution:
         self._payload = processor.payload
         self._timeout_ms = processor.timeout_ms or 0
         self._strategies = processor.backoff_strategies
+        limiter = processor.limiter
+        self._rate_limit_pause_ms = limiter.duration_ms if limiter is not None else DEFAULT_PAUSE_MS
         self._queue = queue
         self._queue_key = queue_key
 
@@ -118,6 +124,8 @@ class Execution:
             return settled(run.fence)
         if run.flag.reason() == CancelReason.ABORT:
             return self._revoked(run)
+        if isinstance(error, RateLimitError):
+            return self._rate_limited(run, error)
         attempts_made = int(run.fields[5] or 0)
         log.warning(
             "job %s of %r failed, attempt %d: %s",
@@ -135,6 +143,18 @@ class Execution:
             for_good=run.job is not None and run.job.discarded,
             strategies=self._strategies,
         )
+
+    def _rate_limited(self, run: Activated, request: RateLimitError) -> JobOutcome:
+        pause_ms = self._rate_limit_pause_ms
+        if request.duration is not None:
+            pause_ms = duration_ms(request.duration, "duration", positive=True)
+        log.info(
+            "job %s of %r hit a rate limit: it and its queue pause for %.3g s",
+            run.fence[0].decode(errors="replace"),
+            self._queue,
+            pause_ms / 1000,
+        )
+        return put_off(run.fence, pause_ms)
 
     def _overran(self, run: Activated) -> JobOutcome:
         if run.is_settled:

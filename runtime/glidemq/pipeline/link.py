@@ -42,6 +42,10 @@ class WorkLink(Protocol):
         """Take charge of one queue's leases, in order. What cannot be placed waits, or is given back."""
         ...
 
+    def recall(self, pump: QueuePump) -> None:
+        """Give back all of one queue's jobs that have not started."""
+        ...
+
     def settled(self, receipt: Any) -> None:
         """The server has accepted, or finally refused, the outcome that carried this receipt."""
         ...

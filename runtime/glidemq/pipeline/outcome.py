@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 from typing import Final, NamedTuple, cast
 
-from glidemq.commands.fail import FailureRow
+from glidemq.commands.fail import UNCHARGED, FailureRow
 from glidemq.commands.size_limit import MAX_TEXT_BYTES
 from glidemq.commands.step import CompletionRow, Retain
 from glidemq.errors import PayloadValidationError, UnrecoverableError
@@ -19,6 +19,7 @@ log = logging.getLogger("glidemq.processor")
 
 TIMEOUT_REASON: Final = "Job timeout exceeded"
 BATCH_TIMEOUT_REASON: Final = "Batch timeout exceeded"
+RATE_LIMITED_REASON: Final = "rate limited"
 # Due times must stay below the scheduled set's priority classes: ten years is for ever.
 LONGEST_DELAY_MS: Final = 315_360_000_000
 MOST_DOUBLINGS: Final = 64
@@ -108,6 +109,12 @@ def settled(fence: tuple[bytes, bytes, int, bytes]) -> JobOutcome:
     job_id, token, processed_on, entry_id = fence
     row = CompletionRow.pack(job_id, b"-" + token, processed_on, entry_id, b"null", False)
     return JobOutcome(True, row, urgent=True)
+
+
+def put_off(fence: tuple[bytes, bytes, int, bytes], delay_ms: int) -> JobOutcome:
+    """The outcome of a run that hit a rate limit: the job comes again after the delay, and is not charged."""
+    row = FailureRow.pack(*fence, RATE_LIMITED_REASON, UNCHARGED, min(delay_ms, LONGEST_DELAY_MS), False)
+    return JobOutcome(False, row, urgent=True)
 
 
 def failed(

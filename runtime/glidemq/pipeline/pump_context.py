@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from glidemq.commands.keys import QueueKeys
+from glidemq.commands.rate_limit import RateLimitOnWire
 from glidemq.connection.connection import Connection
 from glidemq.options import BatchRule
 from glidemq.pipeline.completer import Outcome
@@ -23,14 +24,16 @@ if TYPE_CHECKING:
 class QueueSettings:
     """What a pump must know about its queue.
 
-    lock_ms, timeout_ms: for jobs without their own; a timeout of 0 means none. weight: the queue's share of the
-    processing time of actors that it shares with other queues. batch: how its jobs gather to be run together.
+    lock_ms, timeout_ms: for jobs without their own; a timeout of 0 means none. limiter: the worker's own limit.
+    weight: the queue's share of the processing time of actors that it shares with other queues. batch: how its jobs
+    gather to be run together.
     """
 
     queue: str
     prefix: str = "glide"
     lock_ms: int = 30_000
     timeout_ms: int = 0
+    limiter: RateLimitOnWire | None = None
     max_crashes: int = 3
     weight: int = 1
     events: bool = True
@@ -70,7 +73,8 @@ class PumpContext:
 
     restore_leases: to be awaited before a call after trouble: every lease is extended first. connection_lost: to be
     called when a call failed. drained: called when the server has nothing more that may start. posted: called when
-    another queue must hear of what a call has done. turns: the line of the queues that share slots.
+    another queue must hear of what a call has done. turns: the line of the queues that share slots. rests:
+    called when a queue is not to be read for a while, and when it may be again.
     """
 
     consumer: str
@@ -83,3 +87,4 @@ class PumpContext:
     drained: Callable[[QueuePump], None]
     posted: Callable[[QueuePump], None]
     turns: FairTurns
+    rests: Callable[[QueuePump], None]

@@ -10,9 +10,11 @@ from typing import Any
 
 from glidemq.clock import monotonic_ns
 from glidemq.commands.command import unpack
+from glidemq.commands.fail import FailureRow
 from glidemq.commands.step import CONSTRAINED, StepCommand, StepResult
 from glidemq.pipeline.completer import MAX_BYTES_PER_CALL, Completer, Outcome, Return
 from glidemq.pipeline.delivery import Delivery
+from glidemq.pipeline.hold import Hold
 from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.orphans import release_orphans
 from glidemq.pipeline.pump_context import PumpContext, QueueSettings
@@ -50,7 +52,7 @@ class QueuePump:
         self._link = context.link
         self._delivery = Delivery(settings.queue, context)
         self._reporter = Reporter(
-            settings,
+            lambda: self.settings,
             context,
             self.outbox,
             self._delivery,
@@ -68,6 +70,7 @@ class QueuePump:
         self._ready = True  # the server may have work that can start
         self._blocked = False  # a limit keeps what is there from starting: a read would only bring more of it
         self._intake_open = True
+        self._hold = Hold(self._after_hold)
         self._abandoned = False
         self._completions_on_the_wire: list[Outcome] = []
         self._kick_scheduled = False
@@ -90,8 +93,11 @@ class QueuePump:
         self.outbox.completions.append(Outcome(row, lease, receipt))
 
     def fail(self, row: bytes, lease: Lease | None, receipt: Any) -> None:
-        """Queue a failure; the server decides between a retry and the end."""
+        """Queue a failure; the server decides between a retry and the end. The queue rests if the job is put off."""
         self.outbox.failures.append(Outcome(row, lease, receipt))
+        pause_ms = FailureRow.pause_ms(row)
+        if pause_ms:  # whatever the job calls wants to be left alone
+            self.hold(pause_ms)
         self.kick()
 
     def give_back(self, lease: Lease, crash_reason: str | bool | None = None) -> None:
@@ -124,7 +130,7 @@ class QueuePump:
     @property
     def intake_open(self) -> bool:
         """False while nothing is to be activated, nor started that was activated before."""
-        return self._intake_open
+        return self._intake_open and not self._hold.lasts
 
     def close_intake(self) -> None:
         """Activate nothing any more; outcomes still go out."""
@@ -135,21 +141,31 @@ class QueuePump:
         self._intake_open = True
         self.poll()
 
+    def hold(self, pause_ms: int) -> None:
+        """Start nothing for so long, and give back what has not started. One that lasts longer already stays."""
+        if self._hold.extend(pause_ms):
+            self._link.recall(self)
+            self._context.rests(self)
+
+    def _after_hold(self) -> None:
+        self.poll()
+        self._context.rests(self)
+
     @property
     def hungry(self) -> bool:
         """True when there is work on the server, for all we know, and a free slot is all that is missing."""
-        return self._intake_open and self._stepping is None and (self._ready or bool(self._claimed))
+        return self.intake_open and self._stepping is None and (self._ready or bool(self._claimed))
 
     @property
     def busy(self) -> bool:
         """True while the server has work for this queue, for all we know."""
-        return self._intake_open and (self._ready or bool(self._claimed) or self._stepping is not None)
+        return self.intake_open and (self._ready or bool(self._claimed) or self._stepping is not None)
 
     @property
     def wants_reader(self) -> bool:
         """True when only a blocking read can tell that there is work: drained, unpaused, with a free slot."""
         return (
-            self._intake_open
+            self.intake_open
             and not self._ready
             and not self.paused
             and not self._blocked
@@ -191,9 +207,9 @@ class QueuePump:
         outbox = self.outbox
         self._reporter.start()
         flush = self._flush or len(outbox.completions) >= COMPLETIONS_WORTH_A_CALL
-        if self._stepping is None and (self._claimed or (self._intake_open and self._ready)):
+        if self._stepping is None and (self._claimed or (self.intake_open and self._ready)):
             # Entries that the reader claimed as the intake was being closed go back by a step that starts nothing.
-            slots, ahead = self._link.wants(self) if self._intake_open else (0, 0)
+            slots, ahead = self._link.wants(self) if self.intake_open else (0, 0)
             if slots > 0 and not self._context.turns.may_ask(self):
                 slots = 0
             if slots > 0 or self._claimed or ahead >= (1 if flush else AHEAD_WORTH_A_CALL):
@@ -263,6 +279,7 @@ class QueuePump:
                 ahead=ahead,
                 claimed=claimed,
                 rung=rung,
+                limiter=settings.limiter,
                 events=settings.events,
                 metrics=settings.metrics,
                 max_bytes=MAX_BYTES_PER_CALL,
@@ -323,7 +340,7 @@ class QueuePump:
             self._context.turns.charge(self, lease)
             in_flight.add(lease)
             leases.append(lease)
-        if self._intake_open:
+        if self.intake_open:
             self._link.dispatch(self, leases)
         else:
             for lease in leases:
@@ -368,5 +385,6 @@ class QueuePump:
 
     def _stop_asking(self) -> None:
         self.close_intake()
+        self._hold.end()
         if self._due_timer is not None:
             self._due_timer.cancel()

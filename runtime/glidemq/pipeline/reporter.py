@@ -20,7 +20,7 @@ class Reporter:
 
     def __init__(
         self,
-        settings: QueueSettings,
+        settings: Callable[[], QueueSettings],
         context: PumpContext,
         outbox: Completer,
         delivery: Delivery,
@@ -30,8 +30,8 @@ class Reporter:
         posted: Callable[[bool], None],
         idle: Callable[[], None],
     ) -> None:
-        """settle: given each batch and its codes. due: (next due, now) in ms. idle: the outbox is empty.
-        posted: whether another queue must hear of something.
+        """settings: the queue's, as they are now. settle: given each batch and its codes. due: (next due, now) in ms.
+        idle: the outbox is empty. posted: whether another queue must hear of something.
         """
         self._settings = settings
         self._context = context
@@ -62,7 +62,7 @@ class Reporter:
 
     async def _report_failures(self) -> None:
         batch = self.failures_on_the_wire = self._outbox.take_failures()
-        settings = self._settings
+        settings = self._settings()
         command = FailCommand(
             settings.keys.meta,
             consumer=self._context.consumer,
@@ -80,13 +80,14 @@ class Reporter:
 
     async def _report_returns(self) -> None:
         batch = self.returns_on_the_wire = self._outbox.take_returns()
-        settings = self._settings
+        settings = self._settings()
         command = ReleaseCommand(
             settings.keys.meta,
             consumer=self._context.consumer,
             cell=self._context.consumer,
             rows=[(*lease.fence, lease.entry_id, crash_reason) for lease, crash_reason in batch],
             max_crashes=settings.max_crashes,
+            limiter=settings.limiter,
             events=settings.events,
             metrics=settings.metrics,
         )

@@ -11,6 +11,7 @@ import orjson
 from glidemq.app import App, Processor
 from glidemq.clock import monotonic_ns
 from glidemq.commands.keys import QueueKeys
+from glidemq.commands.rate_limit import limiter_member
 from glidemq.process.app_probe import preload
 from glidemq.process_spec import ActorSpec, key_prefix
 from glidemq.rings.actor_segment import ActorSegment
@@ -79,6 +80,7 @@ class ActorContext:
                     "timeout_ms": processor.timeout_ms,
                     "lock_duration_ms": processor.lock_duration_ms,
                     "batch": None if processor.batch is None else list(processor.batch),
+                    "limiter": limiter_member(processor.limiter),
                 }
                 for name, processor in self.processors.items()
             ],

@@ -15,6 +15,7 @@ import uvloop
 from glidemq.actors.cell import Cell
 from glidemq.actors.cell_settings import CellSettings
 from glidemq.clock import monotonic_ns
+from glidemq.commands.rate_limit import limiter_of
 from glidemq.connection.command_connection import CommandConnection
 from glidemq.connection.reader_connection import ReaderConnection
 from glidemq.errors import ConnectionError, GlideMQError, ServerError
@@ -167,6 +168,7 @@ class Gateway:
                 prefix=key_prefix(config, self._spec.manifest.get("prefix")),
                 lock_ms=int(queue.get("lock_duration_ms") or config.lock_duration * 1000),
                 timeout_ms=int(queue.get("timeout_ms") or 0),
+                limiter=limiter_of(queue.get("limiter")),
                 max_crashes=config.max_crashes,
                 weight=int(queue.get("weight") or 1),
                 batch=BatchRule(*queue["batch"]) if queue.get("batch") else None,

@@ -350,14 +350,27 @@ class RingLink:
         """Take back everything that the actor has not started: it is about to go."""
         self._take_back(channel, monotonic_ns() + 1, blame=False)
 
-    def _take_back(self, channel: ActorChannel, overdue_ns: int, *, blame: bool) -> None:
-        """blame: nothing is fetched ahead behind jobs with the running ones' names until they are relearned."""
+    def recall(self, pump: QueuePump) -> None:
+        """Give back one queue's jobs that have not started: its pump lets none of them be placed again."""
+        for channel in self.channels:
+            if channel.load.get(pump.queue):
+                self._take_back(channel, monotonic_ns() + 1, blame=False, pump=pump)
+        self.place_waiting()
+
+    def _take_back(
+        self, channel: ActorChannel, overdue_ns: int, *, blame: bool, pump: QueuePump | None = None
+    ) -> None:
+        """pump: of this queue alone.
+
+        blame: nothing is fetched ahead behind jobs with the running ones' names until they are relearned.
+        """
         states = channel.side.ledger.states()
         overdue = [
             lease.seq
             for lease in channel.leases.values()
             if lease.dispatched_ns + (lease.pump.settings.gather_ns if blame else 0) < overdue_ns
             and states.get(lease.seq) != LedgerState.STARTED
+            and pump in (None, lease.pump)
         ]
         if not overdue:
             return

@@ -17,9 +17,17 @@ from glidemq.app import App, Processor
 from glidemq.commands.keys import DEFAULT_PREFIX
 from glidemq.config import ConnectionOptions, resolve_connection
 from glidemq.connection import CommandConnection, ReaderConnection, SharedClient, UnblockingConnection
-from glidemq.errors import ClosedError, ValidationError
+from glidemq.errors import ClosedError, RateLimitError, ValidationError
 from glidemq.job.record import In, Out
-from glidemq.options import BackoffStrategy, Batch, Duration, check_prefix, check_queue_name, duration_ms
+from glidemq.options import (
+    BackoffStrategy,
+    Batch,
+    Duration,
+    RateLimit,
+    check_prefix,
+    check_queue_name,
+    duration_ms,
+)
 from glidemq.options.job_options import lock_duration_ms
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.pump_context import QueueSettings
@@ -60,6 +68,8 @@ class Worker(Generic[In, Out]):
     kill_grace: how long a coroutine may take to end once its timeout has cancelled it.
     backoff_strategies: name to function of (attempts_made, error) that returns the seconds until the next attempt.
     batch: the processor is called with a list of jobs, as described in `App.processor`; `concurrency` counts batches.
+    limiter: how many jobs may start per window, counted over all workers of the queue; if the queue has a limit of its
+        own, the stricter one counts.
     events, metrics: False saves the server's `completed` events and per-minute counters.
     All durations are seconds or timedelta.
 
@@ -67,6 +77,8 @@ class Worker(Generic[In, Out]):
         ValidationError: a bad name, number or combination of arguments. ConfigurationError: a malformed URL.
     Source: features page, section 6; rulings 6, 8 and 15.
     """
+
+    RateLimitError = RateLimitError
 
     def __init__(
         self,
@@ -89,6 +101,7 @@ class Worker(Generic[In, Out]):
         kill_grace: Duration = 5,
         backoff_strategies: Mapping[str, BackoffStrategy] | None = None,
         batch: Batch | Mapping[str, Any] | None = None,
+        limiter: RateLimit | Mapping[str, Any] | None = None,
         events: bool = True,
         metrics: bool = True,
     ) -> None:
@@ -111,6 +124,7 @@ class Worker(Generic[In, Out]):
             timeout=timeout,
             backoff_strategies=backoff_strategies,
             batch=batch,
+            limiter=limiter,
         )
         declare(processor)
         self._processor: Processor[In, Out] = app.processors[name]
@@ -119,6 +133,7 @@ class Worker(Generic[In, Out]):
             prefix=check_prefix(prefix),
             lock_ms=lock_duration_ms(lock_duration),
             timeout_ms=self._processor.timeout_ms or 0,
+            limiter=self._processor.limiter,
             max_crashes=_whole(max_crashes, "max_crashes", 1),
             events=events,
             metrics=metrics,
@@ -305,6 +320,20 @@ class Worker(Generic[In, Out]):
         self._paused = False
         if self._cell is not None:
             self._pump.open_intake()
+
+    async def rate_limit(self, duration: Duration) -> None:
+        """Start nothing on this worker for `duration` (seconds or timedelta); what runs goes on.
+
+        What was fetched and has not started goes back, for other workers. A rest that lasts longer already stays. The
+        same as raising RateLimitError in the processor, for those who learn of the limit outside of it.
+
+        Raises:
+            ValidationError: the duration is none, or zero. ClosedError: the worker is not running.
+        """
+        pause_ms = duration_ms(duration, "duration", positive=True)
+        if not self.is_running():
+            raise ClosedError("Worker is not running")
+        self._pump.hold(pause_ms)
 
     def is_paused(self) -> bool:
         """True after `pause`, until `resume`."""

@@ -1,9 +1,10 @@
 -- fail: runs that failed - another try later, or the end. One of a revoked job ends it, with the reason `revoked`.
--- Moves:  active -> delayed (retry), waiting (retry without delay), failed
+-- Moves:  active -> delayed (retry, or put off), waiting (retry without delay), failed
 -- Keys:   job, stream, scheduled, lifo, list-active, failed, events, metrics, bell, x-py:active; those of removed jobs
 -- Args:   rows [[id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain]], events, metrics
--- Reply:  ["ok", now_ms, [[code, attempts_made]], next_due_ms, posted]; the queue's next due time, or -1; posted is 1
---         when another queue must hear of something, see read_outbox
+--         max_attempts below 0: nothing failed, the job is put off for delay_ms, and no attempt is charged
+-- Reply:  ["ok", now_ms, [[code, attempts_made]], next_due_ms, posted]; 5 retrying, 6 failed, 9 put off; the queue's next
+--         due time, or -1; posted is 1 when another queue must hear of something, see read_outbox
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: retrying, promoted, failed
 
@@ -55,8 +56,13 @@ local function fail(settlement, row)
   if values[10] == "1" then
     return { Replies.FAILED, Ending.revoke_run(settlement, id, token, processed_on, policy) }
   end
-  local attempts_made = redis.call("HINCRBY", job, "attemptsMade", 1)
-  if not Retry.is_left(max_attempts, attempts_made) then
+  local fields = { priority = tonumber(values[4]) or 0, lifo = values[5], opts = values[6], name = values[7] }
+  local attempts_made = tonumber(values[9]) or 0
+  local put_off = max_attempts < 0
+  if not put_off then
+    attempts_made = redis.call("HINCRBY", job, "attemptsMade", 1)
+  end
+  if not put_off and not Retry.is_left(max_attempts, attempts_made) then
     Ending.fail(
       settlement, id, reason, processed_on, policy, "processedOn", now, Lease.RUN, Lease.spent(token)
     )
@@ -66,9 +72,11 @@ local function fail(settlement, row)
   if values[11] then
     Turns.step_back(settlement, id)
   end
-  local fields = { priority = tonumber(values[4]) or 0, lifo = values[5], opts = values[6], name = values[7] }
+  if put_off then
+    fields.opts = false -- the chain of fallbacks moves on by failures
+  end
   retry(settlement, id, reason, delay_ms, attempts_made, fields)
-  return { Replies.RETRYING, attempts_made }
+  return { put_off and Replies.PUT_OFF or Replies.RETRYING, attempts_made }
 end
 
 local ROW = { "string", "string", "number", "string", "string", "number", "number", "any" }

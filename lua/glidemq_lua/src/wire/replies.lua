@@ -11,6 +11,7 @@ Replies.RETRYING = 5
 Replies.FAILED = 6
 Replies.REVOKED = 7
 Replies.NO_GROUP = 8
+Replies.PUT_OFF = 9
 
 -- Arrays end at the first nil, so an absent value inside one is `false`.
 function Replies.pack(...)
