@@ -16,6 +16,7 @@ from glidemq.pipeline.outcome import (
     NO_OPTIONS,
     backoff_ms,
     completed,
+    delay_ms_of,
     failed,
     read_options,
     reason_of,
@@ -183,3 +184,19 @@ def test_numbers_without_limit_fit_into_a_row(number: float) -> None:
 def test_retries_without_a_delay_never_overflow() -> None:
     retry = options(attempts=5000, backoff={"type": "exponential", "delay": 0})
     assert unpack(failed(FENCE, "boom", retry, attempts_made=4000).row)[6] == 0
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected_ms"),
+    [
+        (1.5, 1500),
+        (timedelta(minutes=1), 60_000),
+        (0.0001, 1),
+        (1e308, 315_360_000_000),
+        (10**400, 315_360_000_000),
+    ],
+)
+def test_any_positive_duration_is_a_delay_that_can_be_stored(
+    duration: float | timedelta, expected_ms: int
+) -> None:
+    assert delay_ms_of(duration) == expected_ms

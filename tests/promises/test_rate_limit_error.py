@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from glidemq import Job, Queue, RateLimit, RateLimitError, SyncJob, ValidationError, Worker
+from glidemq import Batch, BatchError, Job, Queue, RateLimit, RateLimitError, SyncJob, ValidationError, Worker
 from glidemq.errors import ClosedError
 from tests.testkit.effects import History
 from tests.testkit.runtime import Runtime
@@ -172,6 +172,33 @@ async def test_a_worker_can_be_closed_while_it_rests(queue: Queue[Any, Any], ser
     await eventually(lambda: _is(job, "delayed"), "the job is put off")
     async with asyncio.timeout(5):
         await worker.close()
+
+
+@pytest.mark.parametrize("of_all", [True, False])
+async def test_a_batch_puts_off_all_of_its_jobs_or_some(
+    queue: Queue[Any, Any], server: ValkeyServer, of_all: bool
+) -> None:
+    batches: list[list[str]] = []
+
+    async def process(jobs: list[Job[Any, Any]]) -> list[str]:
+        batches.append([job.name for job in jobs])
+        if len(batches) > 1:
+            return ["again"] * len(jobs)
+        if of_all:
+            raise RateLimitError(0.1)
+        raise BatchError(["at once", RateLimitError(0.1)])
+
+    jobs = await queue.add_bulk([("a", None, {"attempts": 1}), ("b", None, {"attempts": 1})])
+    async with Worker[Any, Any](
+        queue.name, process, connection=server.url, batch=Batch(size=2, timeout=5)
+    ) as worker:
+        failed: list[Any] = []
+        worker.on("failed", lambda job, error: failed.append(error))
+        for job in jobs:
+            assert await job.wait_until_finished(poll=0.01) == "completed"
+    assert [job.return_value for job in jobs] == ["again" if of_all else "at once", "again"]
+    assert [job.attempts_made for job in jobs] == [0, 0]
+    assert failed == []
 
 
 @pytest.mark.parametrize("duration", [0, -1, float("nan"), "1", True])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from glidemq.app import Processor
-from glidemq.errors import BatchError, DetourError
+from glidemq.errors import BatchError, DetourError, RateLimitError
 from glidemq.job import AbortSignal, Job, SyncJob
 from glidemq.job.stepping import drive, drive_blocking
 from glidemq.pipeline.detours import until_answered
@@ -97,12 +97,15 @@ class BatchExecution(Execution):
                 return self._succeeded(run, end, in_batch=True)
             except Exception as error:
                 end = error
-        failures.append(end)
+        if not isinstance(end, RateLimitError):
+            failures.append(end)
         return self._failed(run, end)
 
     def _failed(self, run: Activated, error: BaseException) -> JobOutcome:
         if run.flag.reason() == CancelReason.ABORT:
             return self._revoked(run)
+        if isinstance(error, RateLimitError):
+            return self._rate_limited(run, error)
         return failed(
             run.fence,
             reason_of(error),

@@ -15,13 +15,13 @@ from glidemq.commands.command import unpack
 from glidemq.errors import DetourError, GlideMQError, RateLimitError
 from glidemq.job import AbortFlag, AbortSignal, Job, SyncJob
 from glidemq.job.stepping import drive, drive_blocking
-from glidemq.options import duration_ms
 from glidemq.pipeline.detours import until_answered
 from glidemq.pipeline.outcome import (
     TIMEOUT_REASON,
     JobOptionsOnWire,
     JobOutcome,
     completed,
+    delay_ms_of,
     failed,
     put_off,
     read_options,
@@ -147,7 +147,7 @@ class Execution:
     def _rate_limited(self, run: Activated, request: RateLimitError) -> JobOutcome:
         pause_ms = self._rate_limit_pause_ms
         if request.duration is not None:
-            pause_ms = duration_ms(request.duration, "duration", positive=True)
+            pause_ms = delay_ms_of(request.duration)
         log.info(
             "job %s of %r hit a rate limit: it and its queue pause for %.3g s",
             run.fence[0].decode(errors="replace"),

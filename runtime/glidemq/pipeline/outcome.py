@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final, NamedTuple, cast
 
 from glidemq.commands.fail import UNCHARGED, FailureRow
@@ -113,8 +114,14 @@ def settled(fence: tuple[bytes, bytes, int, bytes]) -> JobOutcome:
 
 def put_off(fence: tuple[bytes, bytes, int, bytes], delay_ms: int) -> JobOutcome:
     """The outcome of a run that hit a rate limit: the job comes again after the delay, and is not charged."""
-    row = FailureRow.pack(*fence, RATE_LIMITED_REASON, UNCHARGED, min(delay_ms, LONGEST_DELAY_MS), False)
+    row = FailureRow.pack(*fence, RATE_LIMITED_REASON, UNCHARGED, delay_ms, False)
     return JobOutcome(False, row, urgent=True)
+
+
+def delay_ms_of(duration: float | timedelta) -> int:
+    """A positive duration in whole milliseconds, at least one; what is too long to be stored is ten years."""
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    return max(round(min(seconds * 1000, LONGEST_DELAY_MS)), 1)
 
 
 def failed(
