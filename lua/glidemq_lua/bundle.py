@@ -29,6 +29,7 @@ STRUCTURES = (
     "queue/metrics",
     "queue/usage_buckets",
     "job/usage",
+    "job/job_streams",
     "queue/retention",
     "queue/ready",
     "queue/active",

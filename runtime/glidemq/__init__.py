@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from glidemq.client.queue import Queue
     from glidemq.client.queue_events import QueueEvents
     from glidemq.client.queue_report import Metrics, MetricsPoint, WorkerInfo
+    from glidemq.client.queue_streams import StreamEntry
     from glidemq.client.queue_vectors import VectorMatch
     from glidemq.client.serverless_pool import ServerlessPool, serverless_pool
     from glidemq.client.usage_reading import get_usage_summary
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         SearchUnavailableError,
         SerializationError,
         ServerError,
+        StreamGapError,
         SuspendError,
         UnknownOutcomeError,
         UnrecoverableError,
@@ -114,6 +116,7 @@ _HOMES = {
     "glidemq.client.queue_events": ("QueueEvents",),
     "glidemq.client.queue_report": ("Metrics", "MetricsPoint", "WorkerInfo"),
     "glidemq.client.queue_vectors": ("VectorMatch",),
+    "glidemq.client.queue_streams": ("StreamEntry",),
     "glidemq.client.serverless_pool": ("ServerlessPool", "serverless_pool"),
     "glidemq.client.usage_reading": ("get_usage_summary",),
     "glidemq.client.usage_totals": ("UsageSummary", "UsageTotals"),
@@ -144,6 +147,7 @@ _HOMES = {
         "SearchUnavailableError",
         "ServerError",
         "SuspendError",
+        "StreamGapError",
         "UnknownOutcomeError",
         "UnrecoverableError",
         "UsageBusyError",
@@ -247,6 +251,8 @@ __all__ = [
     "ServerlessPool",
     "SharedClient",
     "Signal",
+    "StreamEntry",
+    "StreamGapError",
     "SuspendError",
     "SuspendInfo",
     "SyncJob",

@@ -107,6 +107,17 @@ class LeaseLostError(GlideMQError):
     """The job's lease belongs to somebody else now; the outcome was refused and nothing changed."""
 
 
+class StreamGapError(GlideMQError):
+    """Chunks of a job's stream were trimmed or have expired before they were read.
+
+    `last_id` is the id of the last one that is gone: reading on from it gives what is left.
+    """
+
+    def __init__(self, message: str, last_id: str = "0-0") -> None:
+        super().__init__(message)
+        self.last_id = last_id
+
+
 class JobTimeoutError(GlideMQError, TimeoutError):
     """A job did not finish within its `timeout`, or was not finished within the time waited for it."""
 

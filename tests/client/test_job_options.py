@@ -225,7 +225,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"zzz": 3},
         "Unknown job option 'zzz': known are attempts, backoff, cost, deduplication, delay, job_id, lifo,"
-        " lock_duration, on_failure, ordering, priority, remove_on_complete, remove_on_fail, timeout, ttl",
+        " lock_duration, on_failure, ordering, priority, remove_on_complete, remove_on_fail,"
+        " stream_limit, stream_ttl, timeout, ttl",
     ),
 ]  # fmt: skip
 

@@ -27,6 +27,7 @@ READING: dict[str, Arguments] = {
     "get_metrics": {"kind": "completed"},
     "get_workers": {},
     "get_usage_buckets": {"first": 0, "last": 0},
+    "read_stream": {"id": "1", "last_id": "0-0", "count": 10},
     "get_flow_usage": {"rows": [["1", "0"]]},
     "read_outbox": {"limit": 10, "after": "", "min_age_ms": 0},
 }
@@ -56,6 +57,7 @@ GROWING: dict[str, Arguments] = {
     "add_flow": {"jobs": []},
     "add_log": {"id": "1", "line": "x"},
     "update_data": {"id": "1", "data": "{}"},
+    "stream_append": {"lane": "l", "call": 1, "rows": [["1", False, 1, False, False, "t", "x"]]},
     "change_priority": {"id": "1", "priority": 5},
     "change_delay": {"id": "1", "delay_ms": 5},
     "retry_job": {"id": "1"},

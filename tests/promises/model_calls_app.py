@@ -40,3 +40,22 @@ async def report_async(job: Job[Any, Any]) -> int:
 def crashed(job: Any) -> bool:
     """Whether an earlier run of the job has taken its process with it."""
     return "x-py:crashes" in job._fields
+
+
+@app.processor("sync-streams")
+def stream(job: SyncJob[Any, Any]) -> str:
+    """Put out `chunks` numbered chunks; the first attempt fails half-way if `fails`."""
+    for number in range(job.data["chunks"]):
+        if job.data.get("fails") and job.attempts_made == 0 and number == job.data["chunks"] // 2:
+            raise ValueError("half-way")
+        job.stream({"t": str(number)})
+    return job.stream_chunk("done")
+
+
+@app.processor("async-streams", concurrency=100)
+async def stream_async(job: Job[Any, Any]) -> str:
+    for number in range(job.data["chunks"]):
+        if job.data.get("fails") and job.attempts_made == 0 and number == job.data["chunks"] // 2:
+            raise ValueError("half-way")
+        await job.stream({"t": str(number)})
+    return await job.stream_chunk("done")

@@ -11,6 +11,7 @@ from glidemq.client.job_end import EndWatch
 from glidemq.client.new_jobs import NewJob, PreparedJob
 from glidemq.client.queue_control import QueueControl
 from glidemq.client.queue_signals import QueueSignals
+from glidemq.client.queue_streams import QueueStreams
 from glidemq.client.queue_usage import QueueUsage
 from glidemq.client.queue_vectors import QueueVectors
 from glidemq.errors import JobStateError, ValidationError
@@ -21,7 +22,9 @@ from glidemq.options import Duration, JobOptions, duration_ms
 __all__ = ["NewJob", "Queue"]
 
 
-class Queue(QueueSignals[In, Out], QueueVectors[In, Out], QueueControl, QueueUsage, Generic[In, Out]):
+class Queue(
+    QueueSignals[In, Out], QueueVectors[In, Out], QueueControl, QueueUsage, QueueStreams, Generic[In, Out]
+):
     """A queue of jobs whose data is of type `In` and whose results are of type `Out`.
 
     Constructing one does no I/O; it connects at first use, and belongs to the event loop of that use.

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 from glidemq.commands.rate_limit_group import CurrentJob, Extend, RequeuePosition
 from glidemq.errors import SuspendError
+from glidemq.job.chunk_lanes import lane_for
 from glidemq.job.record import In, Out
 from glidemq.job.stepping import Steps, drive
 from glidemq.job.steps import FinalState, JobSteps
@@ -91,6 +92,32 @@ class Job(JobSteps[In, Out]):
             cached=cached,
         )
         return await self._run(self._report_usage_steps(report))
+
+    async def stream(self, fields: Mapping[str, str]) -> str:
+        """Append a chunk to the job's stream, for `Queue.stream` and `Queue.read_stream`; the id of its entry.
+
+        fields: texts by name, for example {"t": token}; {"t": "", "done": "1"} tells readers that it is the last one.
+        Chunks of all jobs of a queue that are under way at the same time share a call to the server.
+
+        Raises:
+            ValidationError: "Stream chunk must not be empty", above 1 MiB, or no texts.
+            JobNotFoundError: the job was removed. LeaseLostError: another worker runs it now.
+            Source: features page, section 15.
+        """
+        source = self._chunks
+        if source is None:
+            source = self._chunk_source()
+            source.lane = lane_for(self._connection, self._queue_key, self.id)
+        entry_id: bytes | int = await source.lane.submit(source.row(fields))
+        return entry_id.decode() if isinstance(entry_id, bytes) else self._chunk_refused(entry_id)
+
+    async def stream_chunk(self, type: str, content: str | None = None) -> str:
+        """Append {"type": type, "content": content}, without content if it is None; type "done" ends the stream.
+
+        Raises as `stream` does.
+        """
+        fields = {"type": type} if content is None else {"type": type, "content": content}
+        return await self.stream(fields)
 
     async def refresh(self) -> None:
         """Read all fields again. Raises JobNotFoundError when the job was removed."""

@@ -16,10 +16,10 @@ from typing_extensions import TypeVar
 from glidemq.clock import wall_ms
 from glidemq.errors import PayloadValidationError
 from glidemq.job.abort_signal import AbortSignal
+from glidemq.job.chunks import ChunkSource
 from glidemq.job.stored_properties import StoredProperties
 from glidemq.job.stored_values import instant, json_object, number
 from glidemq.options import JobOptions, from_wire
-from glidemq.options.usage import JobUsage, usage_from_fields, usage_from_json
 from glidemq.payload import PLAIN_PAYLOAD, Payload
 
 log = logging.getLogger("glidemq.job")
@@ -41,6 +41,7 @@ class JobRecord(StoredProperties, Generic[In, Out]):
 
     __slots__ = (
         "_abort_signal",
+        "_chunks",
         "_connection",
         "_data",
         "_fields",
@@ -92,6 +93,7 @@ class JobRecord(StoredProperties, Generic[In, Out]):
     _opts: Mapping[str, Any] | None
     _timestamp: Any
     _processed_on: Any
+    _chunks: ChunkSource | None  # made when the job streams for the first time
     _usage_json: bytes | None  # what the latest report through this object came to
 
     # -- making one --------------------------------------------------------------------------------------
@@ -143,6 +145,7 @@ class JobRecord(StoredProperties, Generic[In, Out]):
         job._abort_signal = abort_signal
         job._opts = None
         job._data = _UNREAD
+        job._chunks = None
         job._usage_json = None
         job.discarded = False
         job.settled_as = ""
@@ -166,6 +169,7 @@ class JobRecord(StoredProperties, Generic[In, Out]):
         job._connection = connection
         job._payload = payload
         job._abort_signal = None
+        job._chunks = None
         job.discarded = False
         job.settled_as = ""
         job.token = job.entry_id = b""
@@ -202,6 +206,7 @@ class JobRecord(StoredProperties, Generic[In, Out]):
         job._timestamp = wall_ms()
         job._processed_on = None
         job._fields = _NO_FIELDS
+        job._chunks = None
         job._usage_json = None
         job._queue_key = queue_key
         job._connection = connection
@@ -325,16 +330,6 @@ class JobRecord(StoredProperties, Generic[In, Out]):
     def queue_name(self) -> str:
         """The name of the job's queue."""
         return self._queue_key[self._queue_key.index("{") + 1 : self._queue_key.rindex("}")]
-
-    @property
-    def usage(self) -> JobUsage | None:
-        """What the job's calls to models have used, all attempts together; None when nothing was reported.
-
-        Inside a processor: None until it reports, then the sum; `refresh()` shows what earlier attempts have used.
-        """
-        if self._usage_json is not None:
-            return usage_from_json(self._usage_json)
-        return usage_from_fields(self._fields)
 
     @property
     def abort_signal(self) -> AbortSignal:

@@ -21,21 +21,26 @@ from glidemq.commands.update_progress import UpdateProgressCommand
 from glidemq.errors import JobTimeoutError, ValidationError
 from glidemq.job.delay_steps import DelaySteps
 from glidemq.job.group_pause_steps import GroupPauseSteps
+from glidemq.job.model_calls import ModelCalls
 from glidemq.job.record import In, Out
 from glidemq.job.stepping import Pause, Steps
 from glidemq.job.suspend_steps import SuspendSteps
-from glidemq.job.usage_steps import report_usage_steps
 from glidemq.job.vector_steps import VectorSteps
 from glidemq.options import Duration, duration_ms
 from glidemq.options.job_options import check_priority, delay_ms
-from glidemq.options.usage import UsageReport
 
 FinalState: TypeAlias = Literal["completed", "failed"]
 FINAL_STATES: Final[tuple[FinalState, ...]] = ("completed", "failed")
 UNKNOWN_STATE: Final = "unknown"
 
 
-class JobSteps(DelaySteps[In, Out], GroupPauseSteps[In, Out], SuspendSteps[In, Out], VectorSteps[In, Out]):
+class JobSteps(
+    DelaySteps[In, Out],
+    GroupPauseSteps[In, Out],
+    ModelCalls[In, Out],
+    SuspendSteps[In, Out],
+    VectorSteps[In, Out],
+):
     """The operations on one job, without the waiting."""
 
     __slots__ = ()
@@ -63,10 +68,6 @@ class JobSteps(DelaySteps[In, Out], GroupPauseSteps[In, Out], SuspendSteps[In, O
         self._data = data
         self._raw_data = None
         self.deserialization_failed = False
-
-    def _report_usage_steps(self, report: UsageReport) -> Steps[None]:
-        raw = yield from report_usage_steps(self._queue_key, self.id, self.token, report)
-        self._usage_json = raw
 
     def _refresh_steps(self) -> Steps[None]:
         fields: JobFields | None = yield GetJobCommand(self._queue_key, job_id=self.id)

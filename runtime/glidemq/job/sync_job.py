@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
 from glidemq.commands.rate_limit_group import CurrentJob, Extend, RequeuePosition
+from glidemq.commands.stream_append import StreamAppendCommand
 from glidemq.errors import SuspendError
+from glidemq.job.chunk_lanes import new_lane_id
 from glidemq.job.record import In, Out
 from glidemq.job.stepping import Steps, drive_blocking
 from glidemq.job.steps import FinalState, JobSteps
@@ -87,6 +89,33 @@ class SyncJob(JobSteps[In, Out]):
             cached=cached,
         )
         return self._run(self._report_usage_steps(report))
+
+    def stream(self, fields: Mapping[str, str]) -> str:
+        """Append a chunk to the job's stream, for `Queue.stream` and `Queue.read_stream`; the id of its entry.
+
+        fields: texts by name, for example {"t": token}; {"t": "", "done": "1"} tells readers that it is the last one.
+
+        Raises:
+            ValidationError: "Stream chunk must not be empty", above 1 MiB, or no texts.
+            JobNotFoundError: the job was removed. LeaseLostError: another worker runs it now.
+            Source: features page, section 15.
+        """
+        source = self._chunks
+        if source is None:
+            source = self._chunk_source()
+            source.lane = new_lane_id()
+        row = source.row(fields)
+        command = StreamAppendCommand(self._queue_key, lane=source.lane, call=source.number, rows=[row])
+        entry_id: bytes | int = self._connection(command)[0]
+        return entry_id.decode() if isinstance(entry_id, bytes) else self._chunk_refused(entry_id)
+
+    def stream_chunk(self, type: str, content: str | None = None) -> str:
+        """Append {"type": type, "content": content}, without content if it is None; type "done" ends the stream.
+
+        Raises as `stream` does.
+        """
+        fields = {"type": type} if content is None else {"type": type, "content": content}
+        return self.stream(fields)
 
     def refresh(self) -> None:
         """Read all fields again. Raises JobNotFoundError when the job was removed."""

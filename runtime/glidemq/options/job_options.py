@@ -15,6 +15,7 @@ import orjson
 
 from glidemq.errors import ValidationError
 from glidemq.options.backoff import Backoff, backoff_from_wire, backoff_to_wire
+from glidemq.options.chunk_limits import stream_limit, stream_ttl_ms
 from glidemq.options.deduplication import (
     Deduplication,
     DeduplicationOnWire,
@@ -61,6 +62,8 @@ class JobOptions(TypedDict, total=False):
     backoff: the wait between attempts; a `Backoff`, or a mapping with its fields.
     timeout: seconds or timedelta of processing after which an attempt fails with "Job timeout exceeded".
     lock_duration: 1 to 86400 seconds without a sign of life before the job counts as stalled.
+    stream_limit: how many chunks of `job.stream` are kept, the newest ones; 100,000 if not given.
+    stream_ttl: seconds or timedelta for which they are kept after the job's end; a day if not given.
     remove_on_complete, remove_on_fail: True removes the job when it ends, a number keeps that many, a
         `Retention` (or a mapping with its fields) keeps by age and number, False (default) keeps all.
     """
@@ -78,6 +81,8 @@ class JobOptions(TypedDict, total=False):
     backoff: Backoff | Mapping[str, Any] | None
     timeout: Duration | None
     lock_duration: Duration | None
+    stream_limit: int | None
+    stream_ttl: Duration | None
     remove_on_complete: bool | int | Retention | Mapping[str, Any] | None
     remove_on_fail: bool | int | Retention | Mapping[str, Any] | None
 
@@ -229,6 +234,8 @@ _RULES: dict[str, _Rule] = {
     "backoff": _Rule("backoff", backoff_to_wire, backoff_from_wire),
     "timeout": _Rule("timeout", _timeout, seconds),
     "lock_duration": _Rule("lockDuration", lock_duration_ms, seconds),
+    "stream_limit": _Rule("streamLimit", stream_limit, int),
+    "stream_ttl": _Rule("streamTtl", stream_ttl_ms, seconds),
     "remove_on_complete": _Rule(
         "removeOnComplete", partial(retention_to_wire, name="remove_on_complete"), retention_from_wire
     ),

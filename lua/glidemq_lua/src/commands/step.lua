@@ -32,7 +32,7 @@ local function complete(settlement, row)
   local job = keys.job .. id
   local fields = redis.pcall(
     "HMGET", job, "state", Lease.RUN, "processedOn", "parentId", "parentQueue", "parentIds", "x-py:cell",
-    "revoked", "groupKey"
+    "revoked", "groupKey", JobStreams.MARK
   )
   local refusal = fields.err and Replies.GONE
     or Lease.refusal("complete", fields[1], fields[2], fields[3], token, processed_on)
@@ -51,6 +51,7 @@ local function complete(settlement, row)
   States.enter(
     keys, id, "completed", "returnvalue", row[5], "finishedOn", now, Lease.RUN, Lease.spent(token)
   )
+  JobStreams.ended(keys, id, fields[10])
   settlement:event("completed", id, "returnvalue", row[5])
   settlement:complete(id, math.max(now - processed_on, 0), row[6])
   if fields[9] then

@@ -9,6 +9,7 @@ Ending.EXPIRED = "expired"
 function Ending.fail(settlement, id, reason, processed_on, policy, ...)
   local now = settlement.now
   States.enter(settlement.keys, id, "failed", "failedReason", reason, "finishedOn", now, ...)
+  JobStreams.has_ended(settlement.keys, id)
   settlement:event("failed", id, "failedReason", reason)
   settlement:fail(id, math.max(now - (tonumber(processed_on) or now), 0), policy)
 end
@@ -25,6 +26,7 @@ end
 -- Revoked while nobody ran it. What tells is the event `revoked`, which a flagged job gets as well.
 function Ending.revoke(settlement, id)
   States.enter(settlement.keys, id, "failed", "failedReason", Ending.REVOKED, "finishedOn", settlement.now)
+  JobStreams.has_ended(settlement.keys, id)
   settlement:event("revoked", id)
   settlement:fail(id, 0, false)
 end
@@ -33,6 +35,7 @@ end
 function Ending.expire(settlement, id)
   local now = settlement.now
   States.enter(settlement.keys, id, "failed", "failedReason", Ending.EXPIRED, "finishedOn", now)
+  JobStreams.has_ended(settlement.keys, id)
   settlement:event("expired", id)
   settlement:fail(id, 0, false)
 end

@@ -1,0 +1,55 @@
+"""What jobs that call models report and put out, as far as `Job` and `SyncJob` have it in common."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from glidemq.commands.stream_append import LEASE_LOST
+from glidemq.errors import LeaseLostError
+from glidemq.job.chunks import ChunkSource
+from glidemq.job.detours import DetourSteps
+from glidemq.job.record import In, Out
+from glidemq.job.stepping import Steps
+from glidemq.job.stored_values import number
+from glidemq.job.usage_steps import report_usage_steps
+from glidemq.options import duration_ms
+from glidemq.options.usage import JobUsage, UsageReport, usage_from_fields, usage_from_json
+
+
+class ModelCalls(DetourSteps[In, Out]):
+    """A job's usage, stream and fallbacks, without the waiting."""
+
+    __slots__ = ()
+
+    @property
+    def usage(self) -> JobUsage | None:
+        """What the job's calls to models have used, all attempts together; None when nothing was reported.
+
+        Inside a processor: None until it reports, then the sum; `refresh()` shows what earlier attempts have used.
+        """
+        if self._usage_json is not None:
+            return usage_from_json(self._usage_json)
+        return usage_from_fields(self._fields)
+
+    def _report_usage_steps(self, report: UsageReport) -> Steps[None]:
+        raw = yield from report_usage_steps(self._queue_key, self.id, self.token, report)
+        self._usage_json = raw
+
+    def _chunk_source(self) -> ChunkSource:
+        """What makes the chunks of this run; those of one that started again get the next attempt's number."""
+        fields = self._fields
+        attempt = self.attempts_made + number(fields.get("stalledCount")) + number(fields.get("x-py:crashes"))
+        if fields.get("state") != b"failed":
+            attempt += 1
+        options = self.opts
+        ttl = options.get("stream_ttl")
+        ttl_ms = None if ttl is None else duration_ms(ttl, "stream_ttl")
+        source = ChunkSource(self.id, self.token, attempt, options.get("stream_limit"), ttl_ms)
+        self._chunks = source
+        return source
+
+    def _chunk_refused(self, code: int) -> NoReturn:
+        """Raise what the row code of a chunk stands for."""
+        if code == LEASE_LOST:
+            raise LeaseLostError(f"job {self.id} of queue {self.queue_name!r} was taken from this run")
+        raise self._gone()
