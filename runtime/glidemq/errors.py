@@ -72,7 +72,14 @@ class LibraryVersionError(GlideMQError):
 
 
 class QueueFullError(GlideMQError):
-    """The queue's `max_waiting` is reached, or the server is out of memory: nothing was added."""
+    """The queue's `max_waiting` is reached, or the server is out of memory: nothing was added.
+
+    room: how many jobs might have been added; 0 if none, or if memory was the reason.
+    """
+
+    def __init__(self, message: str, room: int = 0) -> None:
+        super().__init__(message)
+        self.room = room
 
 
 class SchedulerBusyError(GlideMQError):

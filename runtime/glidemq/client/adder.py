@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from glidemq.commands.enqueue import EnqueueCommand
 from glidemq.connection.connection import Connection
+from glidemq.errors import QueueFullError
 
 # A call of so many rows keeps the server busy for about 10 ms, and everybody else waiting.
 MAX_ROWS_PER_CALL = 500
@@ -33,10 +34,13 @@ class Adder:
     Owns: the adds between being made and being answered. Stops when: `drain()` has returned and nobody adds.
     """
 
-    def __init__(self, connection: Connection, queue_key: str, *, events: bool) -> None:
+    def __init__(
+        self, connection: Connection, queue_key: str, *, events: bool, max_waiting: int | None = None
+    ) -> None:
         self._connection = connection
         self._queue_key = queue_key
         self._events = events
+        self._max_waiting = max_waiting
         self._pending: deque[_PendingAdd] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._bulks: set[asyncio.Task[list[str | None]]] = set()
@@ -81,6 +85,14 @@ class Adder:
     async def _send(self, batch: list[_PendingAdd]) -> None:
         try:
             ids = await self._enqueue([add.row for add in batch])
+        except QueueFullError as full:
+            # These adds merely travelled together: as many as there is room for go again.
+            for add in batch[full.room :]:
+                if not add.job_id.done():
+                    _fail(add.job_id, full)
+            if 0 < full.room < len(batch):
+                await self._send(batch[: full.room])
+            return
         except BaseException as error:
             for add in batch:
                 if not add.job_id.done():
@@ -137,7 +149,9 @@ class Adder:
     # -- both --------------------------------------------------------------------------------------------
 
     async def _enqueue(self, rows: Sequence[bytes]) -> list[str | None]:
-        command = EnqueueCommand(self._queue_key, rows=rows, events=self._events)
+        command = EnqueueCommand(
+            self._queue_key, rows=rows, events=self._events, max_waiting=self._max_waiting
+        )
         return (await self._connection.execute(command)).ids
 
     async def drain(self) -> None:

@@ -20,7 +20,7 @@ class Producer(QueueHandle, Generic[In]):
     serverless functions: with `client` it borrows a connection that lives as long as the request, and never
     closes it.
 
-    name, connection, client, prefix, serializer, compression, events: as for `Queue`.
+    name, connection, client, prefix, serializer, compression, events, max_waiting: as for `Queue`.
     Raises ValidationError and ConfigurationError as `Queue` does. Source: features page, section 23.
     """
 

@@ -40,6 +40,8 @@ class Queue(
         "zstd" packs tighter and faster, but a Node reader sees {} for the data: for queues without Node only.
         The limit of 1 MiB counts before compression.
     events: False saves the `added` event of each job.
+    max_waiting: how many jobs may wait for a worker, whoever added them; an add that would exceed it raises
+        QueueFullError and adds nothing. Delayed jobs and those that their group holds back do not count.
 
     Raises:
         ValidationError: a bad name, prefix or compression, or both `connection` and `client`.
@@ -62,7 +64,7 @@ class Queue(
         the given `job_id` exists. The job's `timestamp` is this host's time until it is refreshed.
 
         Raises, before anything is sent: ValidationError, SerializationError, ClosedError. Afterwards:
-        QueueFullError (out of memory), ConnectionError (not added), UnknownOutcomeError (added or not).
+        QueueFullError (`max_waiting`, or no memory), ConnectionError (not added), UnknownOutcomeError (added or not).
         """
         self._check_open()
         new = self._preparation.prepare(name, data, options)

@@ -13,8 +13,9 @@ from glidemq.commands.command import Command
 from glidemq.commands.keys import DEFAULT_PREFIX, QueueKeys
 from glidemq.config import ConnectionOptions
 from glidemq.connection import Connection
-from glidemq.errors import ClosedError
+from glidemq.errors import ClosedError, ValidationError
 from glidemq.options import check_prefix, check_queue_name
+from glidemq.options.nested import MAX_COUNT
 from glidemq.payload import Payload
 from glidemq.payload.compression import CompressionName, check_compression
 from glidemq.serializer import JSON_SERIALIZER, Serializer
@@ -30,6 +31,15 @@ class Paged(Protocol):
 
 
 Page = TypeVar("Page", bound=Paged)
+
+
+def check_max_waiting(value: object) -> int | None:
+    """`value` if it is None or a positive integer, else a ValidationError."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_COUNT:
+        raise ValidationError(f"max_waiting must be a positive integer or None, not {value!r:.40}")
+    return value
 
 
 class QueueHandle:
@@ -51,6 +61,7 @@ class QueueHandle:
         serializer: Serializer = JSON_SERIALIZER,
         compression: CompressionName | None = None,
         events: bool = True,
+        max_waiting: int | None = None,
     ) -> None:
         self.name = check_queue_name(name)
         self.keys = QueueKeys(check_prefix(prefix), name)
@@ -58,7 +69,9 @@ class QueueHandle:
         self._preparation = JobPreparation(self._payload, check_compression(compression))
         self._connection, self._owned = choose_connection(connection, client)
         self._queue_key = self.keys.meta
-        self._adder = Adder(self._connection, self._queue_key, events=events)
+        self._adder = Adder(
+            self._connection, self._queue_key, events=events, max_waiting=check_max_waiting(max_waiting)
+        )
         self._closing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

@@ -53,6 +53,7 @@ class ServerlessPool:
         serializer: Serializer = JSON_SERIALIZER,
         compression: CompressionName | None = None,
         events: bool = True,
+        max_waiting: int | None = None,
     ) -> Producer[Any]:
         """The producer with these settings, as for `Producer`; made at the first call, without I/O.
 
@@ -67,7 +68,7 @@ class ServerlessPool:
         if kept and (connection is not None or provided_connection() is None):
             connection = resolve_connection(connection)
             server = self._server(connection)
-        key = (name, prefix, server, compression or "none", events, id(loop))
+        key = (name, prefix, server, compression or "none", events, max_waiting, id(loop))
         self._forget_the_dead()
         pooled = self._pooled.get(key) if kept else None
         if pooled is not None:
@@ -80,6 +81,7 @@ class ServerlessPool:
             serializer=serializer,
             compression=compression,
             events=events,
+            max_waiting=max_waiting,
         )
         if kept:
             self._pooled[key] = _Pooled(producer, loop)  # the loop is held, so that no other gets its id

@@ -142,7 +142,8 @@ class EnqueueCommand(Command[EnqueueResult]):
             _, waiting, maximum = reply
             raise QueueFullError(
                 f"{waiting} jobs wait, and {len(self.rows)} more would exceed max_waiting={maximum}; "
-                "nothing was added"
+                "nothing was added",
+                room=max(maximum - waiting, 0),
             )
         if status == "cost_exceeds_capacity":
             raise ValidationError("Job cost exceeds token bucket capacity")
