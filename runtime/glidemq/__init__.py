@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glidemq.app import App, Processor
+    from glidemq.client.dead_letter_summary import DeadLetterSummary, FailureClass, ReplayStatistics
     from glidemq.client.events import (
         AddedEvent,
         CompletedEvent,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
         Backoff,
         BackoffStrategy,
         Batch,
+        DeadLetterQueue,
         Deduplication,
         Duration,
         JobOptions,
@@ -110,6 +112,7 @@ _HOMES = {
     ),
     "glidemq.client.flow_jobs": ("DagNode", "FlowJob"),
     "glidemq.client.flow_producer": ("FlowProducer", "JobNode"),
+    "glidemq.client.dead_letter_summary": ("DeadLetterSummary", "FailureClass", "ReplayStatistics"),
     "glidemq.client.job_logs": ("JobLogs",),
     "glidemq.client.producer": ("Producer",),
     "glidemq.client.queue": ("Queue",),
@@ -157,6 +160,7 @@ _HOMES = {
     "glidemq.options": (
         "Backoff",
         "BackoffStrategy",
+        "DeadLetterQueue",
         "Deduplication",
         "Batch",
         "Duration",
@@ -197,6 +201,8 @@ __all__ = [
     "ConnectionOptions",
     "CountEvent",
     "DagNode",
+    "DeadLetterQueue",
+    "DeadLetterSummary",
     "Deduplication",
     "DelayChangedEvent",
     "DelayedError",
@@ -204,6 +210,7 @@ __all__ = [
     "Duration",
     "Event",
     "FailedEvent",
+    "FailureClass",
     "FlowJob",
     "FlowProducer",
     "GlideMQError",
@@ -238,6 +245,7 @@ __all__ = [
     "RateLimit",
     "RateLimitError",
     "RepeatableJob",
+    "ReplayStatistics",
     "ResumedEvent",
     "Retention",
     "RetryingEvent",

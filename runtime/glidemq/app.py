@@ -36,6 +36,12 @@ from glidemq.options import (
     duration_ms,
 )
 from glidemq.options.backoff import NO_STRATEGIES, check_strategies
+from glidemq.options.dead_letter_queue import (
+    DeadLetterQueue,
+    DeadLetterQueueOnWire,
+    dead_letter_queue_on_wire,
+    dead_letter_queue_to_plain,
+)
 from glidemq.options.job_options import lock_duration_ms
 from glidemq.payload import Payload
 from glidemq.serializer import JSON_SERIALIZER, Serializer
@@ -57,6 +63,7 @@ class Processor(Generic[In, Out]):
     pool: the actor processes that run it. weight: its queue's share of these, beside the pool's other queues.
     batch: the function takes a list of jobs; None: one job.
     limiter: how many jobs may start per window; None: as many as the queue's own limits let.
+    dead_letters: the queue's dead letter queue, if the app names one.
     """
 
     queue: str
@@ -73,6 +80,7 @@ class Processor(Generic[In, Out]):
     weight: int = 1
     batch: BatchRule | None = None
     limiter: RateLimitOnWire | None = None
+    dead_letters: DeadLetterQueueOnWire | None = None
 
     @property
     def place(self) -> str:
@@ -159,6 +167,7 @@ class App:
         weight: int = 1,
         batch: Batch | Mapping[str, Any] | None = None,
         limiter: RateLimit | Mapping[str, Any] | None = None,
+        dead_letter_queue: str | DeadLetterQueue | Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Declare the decorated function as the processor of a queue; the function itself is left as it is.
 
@@ -184,6 +193,8 @@ class App:
             its jobs. `concurrency` counts batches then.
         limiter: how many jobs of the queue may start per window, on all workers together; beside a limit of the queue's
             own the stricter one counts.
+        dead_letter_queue: where jobs of this queue go that fail for good; a name, a `DeadLetterQueue` or a mapping with
+            its fields. Stored with the queue, for all its workers; None leaves what is stored.
 
         Raises:
             ValidationError: a bad queue name, number, duration, strategy, limit, pool name, weight or batch.
@@ -201,6 +212,7 @@ class App:
         check_weight(weight)
         rule = None if batch is None else batch_rule(batch)
         limit = None if limiter is None else RateLimitOnWire.of(limiter, "limiter")
+        dead_letters = dead_letter_queue_on_wire(dead_letter_queue, queue)
 
         def declare(function: F) -> F:
             self._check_function(queue, function)
@@ -217,6 +229,7 @@ class App:
                 weight,
                 rule,
                 limit,
+                dead_letters,
             )
             return function
 
@@ -246,6 +259,7 @@ class App:
                     "lock_duration_ms": processor.lock_duration_ms,
                     "batch": None if processor.batch is None else list(processor.batch),
                     "limiter": limiter_member(processor.limiter),
+                    "dead_letter_queue": dead_letter_queue_to_plain(processor.dead_letters),
                     "validates": processor.payload.validates,
                     "function": processor.place,
                 }

@@ -16,6 +16,7 @@ import pytest
 
 from glidemq import (
     Backoff,
+    Deduplication,
     JobFailedError,
     Ordering,
     Producer,
@@ -303,6 +304,40 @@ async def custom_ids(scene: Scene) -> None:
     assert [run.id for run in scene.runs()] == ["007"]
 
 
+async def deduplication(scene: Scene) -> None:
+    once = Deduplication("once")
+    window = Deduplication("window", ttl=0.2, mode="debounce")
+    assert await scene.queue.add("echo", 1, deduplication=once) is not None
+    assert await scene.queue.add("echo", 2, deduplication=once) is None
+    for number in (3, 4, 5):
+        await scene.queue.add("echo", number, deduplication=window)
+    await scene.work()
+    await scene.ended(2)
+    assert {job.return_value for job in await scene.queue.get_jobs("completed")} == {1, 5}
+
+
+async def dead_letters(scene: Scene) -> None:
+    """The two queues lie on different primaries, for some of the cases' queues at least."""
+    name = f"{scene.queue.name}-dead"
+    await scene.queue.set_dead_letter_queue(name)
+    ids = [await scene.add("fail", number) for number in range(10)]
+    await scene.work()
+
+    async def arrived() -> bool:
+        return len(await scene.queue.get_dead_letter_jobs()) == 10
+
+    await eventually(arrived, "ten dead letters")
+    found = await scene.queue.get_dead_letter_jobs()
+    assert {letter.data["originalJobId"] for letter in found} == set(ids)
+    await scene.queue.pause()
+    assert await scene.queue.replay_dead_letter_jobs() == 10
+    assert await scene.queue.get_dead_letter_jobs() == []
+    assert await scene.queue.count() == 10
+    async with Queue[Any, Any](name, connection=scene.url) as dead:
+        await dead.obliterate(force=True)
+    await scene.queue.set_dead_letter_queue(None)
+
+
 async def compression(scene: Scene) -> None:
     text = "so often that it packs well " * 1000
     for compression in ("gzip", "zstd"):
@@ -354,6 +389,8 @@ FEATURES: list[Case] = [
     events,
     add_and_wait,
     custom_ids,
+    deduplication,
+    dead_letters,
     compression,
     shared_client_and_serverless_pool,
 ]

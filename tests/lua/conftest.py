@@ -61,6 +61,12 @@ def grouped(raw: valkey.Valkey, queue_name: str, call: Call) -> GroupedQueue:
 
 
 @pytest.fixture
+def dead(driven: DrivenQueue, call: Call) -> DrivenQueue:
+    """The dead letter queue of `driven`."""
+    return DrivenQueue(driven.client, f"{driven.name}-dead", call)
+
+
+@pytest.fixture
 def schedules(driven: DrivenQueue) -> Schedules:
     """The schedulers of `driven`."""
     return Schedules(driven)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from glidemq import Queue
 from tests.architecture.repository import ROOT
 from tests.lua.conftest import call, driven, library, queue
 from tests.testkit.effects import History
@@ -19,6 +20,7 @@ from tests.testkit.server import ValkeyServer
 
 __all__ = ["call", "driven", "history", "launch", "library", "queue", "run_hosts"]
 
+AnyQueue = Queue[Any, Any]
 RunHosts = Callable[..., list[dict[str, Any]]]
 
 
@@ -73,3 +75,22 @@ def launch(tmp_path: Path, own_server: ValkeyServer, history: History) -> Iterat
     yield start
     for runtime in made:
         runtime.clean_up()
+
+
+@pytest.fixture
+def dead_name(queue_name: str) -> str:
+    return f"{queue_name}-dead"
+
+
+@pytest.fixture
+async def failing(server: ValkeyServer, queue_name: str) -> AsyncIterator[AnyQueue]:
+    """A queue for jobs that fail."""
+    async with AnyQueue(queue_name, connection=server.url) as queue:
+        yield queue
+
+
+@pytest.fixture
+async def dead(server: ValkeyServer, dead_name: str) -> AsyncIterator[AnyQueue]:
+    """Where they are to go."""
+    async with AnyQueue(dead_name, connection=server.url) as queue:
+        yield queue

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from glidemq.actors.actor import Actor
 from glidemq.actors.cell_settings import CellSettings
+from glidemq.actors.dead_letters import DeadLetters
 from glidemq.actors.heartbeat import Heartbeat
 from glidemq.actors.messenger import Messenger
 from glidemq.actors.observer import CellObserver
@@ -70,6 +71,9 @@ class FaultDomain:
             was_away=lambda: self._heartbeat.was_away,
         )
         self.messenger = Messenger(connection=connection, pumps=self.pumps)
+        self._dead_letters = DeadLetters(
+            connection=connection, queues=lambda: [pump.keys for pump in self._pumps]
+        )
         self._fetching: tuple[Actor, ...] = (
             Promoter(
                 connection=connection,
@@ -84,7 +88,12 @@ class FaultDomain:
             ),
             self._stall_recovery,
         )
-        self._keeping: tuple[Actor, ...] = (self._heartbeat, self.registration, self.messenger)
+        self._keeping: tuple[Actor, ...] = (
+            self._heartbeat,
+            self.registration,
+            self.messenger,
+            self._dead_letters,
+        )
 
     def pumps(self) -> Iterable[QueuePump]:
         """The pumps of its queues."""
@@ -128,8 +137,9 @@ class FaultDomain:
             await actor.stop()
 
     async def leave(self) -> None:
-        """Take the cell out of the registries of these queues."""
+        """Take the cell out of the registries of these queues, and carry over what their last jobs have left."""
         await self.registration.leave()
+        await self._dead_letters.carry_last()
 
     # -- after a broken connection --------------------------------------------------------------------------
 

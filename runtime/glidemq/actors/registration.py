@@ -51,6 +51,7 @@ class Registration(PeriodicActor):
                 consumer=self._consumer,
                 info_json=orjson.dumps(info),
                 ttl_ms=self._ttl_ms,
+                dead_letters=pump.settings.dead_letters,
             )
         )
 

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from glidemq.commands.enqueue import EnqueueCommand
+from glidemq.commands.set_dead_letter_queue import SetDeadLetterQueueCommand
 from glidemq.connection.connection import Connection
 from glidemq.errors import QueueFullError
+from glidemq.options.dead_letter_queue import DeadLetterQueueOnWire
 
 # A call of so many rows keeps the server busy for about 10 ms, and everybody else waiting.
 MAX_ROWS_PER_CALL = 500
@@ -35,12 +37,20 @@ class Adder:
     """
 
     def __init__(
-        self, connection: Connection, queue_key: str, *, events: bool, max_waiting: int | None = None
+        self,
+        connection: Connection,
+        queue_key: str,
+        *,
+        events: bool,
+        max_waiting: int | None = None,
+        dead_letters: DeadLetterQueueOnWire | None = None,
     ) -> None:
+        """dead_letters: what the queue is to have before the first job is added."""
         self._connection = connection
         self._queue_key = queue_key
         self._events = events
         self._max_waiting = max_waiting
+        self._dead_letters = dead_letters
         self._pending: deque[_PendingAdd] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._bulks: set[asyncio.Task[list[str | None]]] = set()
@@ -149,6 +159,11 @@ class Adder:
     # -- both --------------------------------------------------------------------------------------------
 
     async def _enqueue(self, rows: Sequence[bytes]) -> list[str | None]:
+        if self._dead_letters is not None:
+            await self._connection.execute(
+                SetDeadLetterQueueCommand(self._queue_key, dead_letters=self._dead_letters)
+            )
+            self._dead_letters = None
         command = EnqueueCommand(
             self._queue_key, rows=rows, events=self._events, max_waiting=self._max_waiting
         )

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Generic
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic
 
 from typing_extensions import Unpack
 
 from glidemq.client.job_end import EndWatch
 from glidemq.client.new_jobs import NewJob, PreparedJob
 from glidemq.client.queue_control import QueueControl
+from glidemq.client.queue_dead_letters import QueueDeadLetters
 from glidemq.client.queue_signals import QueueSignals
 from glidemq.client.queue_streams import QueueStreams
 from glidemq.client.queue_usage import QueueUsage
 from glidemq.client.queue_vectors import QueueVectors
+from glidemq.commands.keys import DEFAULT_PREFIX
+from glidemq.config import ConnectionOptions
+from glidemq.connection import Connection
 from glidemq.errors import JobStateError, ValidationError
 from glidemq.job import Job
 from glidemq.job.record import In, Out
 from glidemq.options import Duration, JobOptions, duration_ms
+from glidemq.options.dead_letter_queue import DeadLetterQueue, dead_letter_queue_on_wire
+from glidemq.payload.compression import CompressionName
+from glidemq.serializer import JSON_SERIALIZER, Serializer
 
 __all__ = ["NewJob", "Queue"]
 
 
 class Queue(
-    QueueSignals[In, Out], QueueVectors[In, Out], QueueControl, QueueUsage, QueueStreams, Generic[In, Out]
+    QueueDeadLetters[In, Out],
+    QueueSignals[In, Out],
+    QueueVectors[In, Out],
+    QueueControl,
+    QueueUsage,
+    QueueStreams,
+    Generic[In, Out],
 ):
     """A queue of jobs whose data is of type `In` and whose results are of type `Out`.
 
@@ -42,14 +55,42 @@ class Queue(
     events: False saves the `added` event of each job.
     max_waiting: how many jobs may wait for a worker, whoever added them; an add that would exceed it raises
         QueueFullError and adds nothing. Delayed jobs and those that their group holds back do not count.
+    dead_letter_queue: where jobs go that fail for good; a name, a `DeadLetterQueue` or a mapping with its fields.
+        Stored with the queue before the first add, for all workers; None leaves what is stored.
 
     Raises:
-        ValidationError: a bad name, prefix or compression, or both `connection` and `client`.
+        ValidationError: a bad name, prefix, compression or dead letter queue, or both `connection` and `client`.
         ConfigurationError: a malformed URL, or no server configured where one is required.
     Source: features page, sections 3, 4 and 8.
     """
 
     _kind = "Queue"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        connection: str | ConnectionOptions | None = None,
+        client: Connection | None = None,
+        prefix: str = DEFAULT_PREFIX,
+        serializer: Serializer = JSON_SERIALIZER,
+        compression: CompressionName | None = None,
+        events: bool = True,
+        max_waiting: int | None = None,
+        dead_letter_queue: str | DeadLetterQueue | Mapping[str, Any] | None = None,
+    ) -> None:
+        self._dead_letters = dead_letter_queue_on_wire(dead_letter_queue, name)
+        super().__init__(
+            name,
+            connection=connection,
+            client=client,
+            prefix=prefix,
+            serializer=serializer,
+            compression=compression,
+            events=events,
+            max_waiting=max_waiting,
+            dead_letters=self._dead_letters,
+        )
 
     # -- adding ------------------------------------------------------------------------------------------
 

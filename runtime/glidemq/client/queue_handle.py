@@ -15,6 +15,7 @@ from glidemq.config import ConnectionOptions
 from glidemq.connection import Connection
 from glidemq.errors import ClosedError, ValidationError
 from glidemq.options import check_prefix, check_queue_name
+from glidemq.options.dead_letter_queue import DeadLetterQueueOnWire
 from glidemq.options.nested import MAX_COUNT
 from glidemq.payload import Payload
 from glidemq.payload.compression import CompressionName, check_compression
@@ -62,6 +63,7 @@ class QueueHandle:
         compression: CompressionName | None = None,
         events: bool = True,
         max_waiting: int | None = None,
+        dead_letters: DeadLetterQueueOnWire | None = None,
     ) -> None:
         self.name = check_queue_name(name)
         self.keys = QueueKeys(check_prefix(prefix), name)
@@ -70,7 +72,11 @@ class QueueHandle:
         self._connection, self._owned = choose_connection(connection, client)
         self._queue_key = self.keys.meta
         self._adder = Adder(
-            self._connection, self._queue_key, events=events, max_waiting=check_max_waiting(max_waiting)
+            self._connection,
+            self._queue_key,
+            events=events,
+            max_waiting=check_max_waiting(max_waiting),
+            dead_letters=dead_letters,
         )
         self._closing: asyncio.Task[None] | None = None
 

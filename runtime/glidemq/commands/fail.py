@@ -32,9 +32,12 @@ class FailureRow:
         max_attempts: int,
         delay_ms: int,
         retain: Retain,
+        error: str = "",
     ) -> bytes:
-        """The row's msgpack. `max_attempts` counts all runs, 0 is no retry; `retain` concerns the end."""
-        return pack((job_id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain))
+        """The row's msgpack. `max_attempts` counts all runs, 0 is no retry; `retain` concerns the end, and so does
+        `error`, the name of the exception.
+        """
+        return pack((job_id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain, error))
 
     @staticmethod
     def pause_ms(row: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from glidemq.options.backoff import Backoff, BackoffStrategy
 from glidemq.options.batch import Batch, BatchRule, batch_rule
+from glidemq.options.dead_letter_queue import DeadLetterQueue
 from glidemq.options.deduplication import Deduplication, DeduplicationMode
 from glidemq.options.durations import Duration, duration_ms
 from glidemq.options.job_options import NO_OPTIONS, JobOptions, OnFailure, WireOptions, from_wire, to_wire
@@ -19,6 +20,7 @@ __all__ = [
     "BackoffStrategy",
     "Batch",
     "BatchRule",
+    "DeadLetterQueue",
     "Deduplication",
     "DeduplicationMode",
     "Duration",

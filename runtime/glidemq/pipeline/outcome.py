@@ -26,6 +26,7 @@ LONGEST_DELAY_MS: Final = 315_360_000_000
 MOST_DOUBLINGS: Final = 64
 # Options are stored as JSON, whose numbers have no limit; those in a row have 64 bits.
 LARGEST_NUMBER: Final = 2**53
+MAX_ERROR_NAME: Final = 100
 
 
 class JobOutcome(NamedTuple):
@@ -144,7 +145,8 @@ def failed(
     delay_ms = 0
     if max_attempts > attempts_made + 1:
         delay_ms = backoff_ms(options.backoff, attempts_made + 1, error, strategies)
-    row = FailureRow.pack(*fence, reason, max_attempts, delay_ms, options.remove_on_fail)
+    name = "" if error is None else type(error).__name__[:MAX_ERROR_NAME]
+    row = FailureRow.pack(*fence, reason, max_attempts, delay_ms, options.remove_on_fail, name)
     return JobOutcome(False, row, True)
 
 

@@ -10,6 +10,7 @@ from glidemq.commands.keys import QueueKeys
 from glidemq.commands.rate_limit import RateLimitOnWire
 from glidemq.connection.connection import Connection
 from glidemq.options import BatchRule
+from glidemq.options.dead_letter_queue import DeadLetterQueueOnWire
 from glidemq.pipeline.completer import Outcome
 from glidemq.pipeline.fair_turns import FairTurns
 from glidemq.pipeline.in_flight import InFlight
@@ -26,7 +27,7 @@ class QueueSettings:
 
     lock_ms, timeout_ms: for jobs without their own; a timeout of 0 means none. limiter: the worker's own limit.
     weight: the queue's share of the processing time of actors that it shares with other queues. batch: how its jobs
-    gather to be run together.
+    gather to be run together. dead_letters: what the queue is to have, None leaves what is stored.
     """
 
     queue: str
@@ -39,6 +40,7 @@ class QueueSettings:
     events: bool = True
     metrics: bool = True
     batch: BatchRule | None = None
+    dead_letters: DeadLetterQueueOnWire | None = None
 
     @property
     def gather_ns(self) -> int:

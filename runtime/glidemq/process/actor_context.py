@@ -12,6 +12,7 @@ from glidemq.app import App, Processor
 from glidemq.clock import monotonic_ns
 from glidemq.commands.keys import QueueKeys
 from glidemq.commands.rate_limit import limiter_member
+from glidemq.options.dead_letter_queue import dead_letter_queue_to_plain
 from glidemq.process.app_probe import preload
 from glidemq.process_spec import ActorSpec, key_prefix
 from glidemq.rings.actor_segment import ActorSegment
@@ -81,6 +82,7 @@ class ActorContext:
                     "lock_duration_ms": processor.lock_duration_ms,
                     "batch": None if processor.batch is None else list(processor.batch),
                     "limiter": limiter_member(processor.limiter),
+                    "dead_letter_queue": dead_letter_queue_to_plain(processor.dead_letters),
                 }
                 for name, processor in self.processors.items()
             ],

@@ -20,6 +20,7 @@ from glidemq.connection.command_connection import CommandConnection
 from glidemq.connection.reader_connection import ReaderConnection
 from glidemq.errors import ConnectionError, GlideMQError, ServerError
 from glidemq.options import BatchRule
+from glidemq.options.dead_letter_queue import dead_letter_queue_from_plain
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.pump_context import QueueSettings
 from glidemq.pipeline.queue_pump import QueuePump
@@ -172,6 +173,7 @@ class Gateway:
                 max_crashes=config.max_crashes,
                 weight=int(queue.get("weight") or 1),
                 batch=BatchRule(*queue["batch"]) if queue.get("batch") else None,
+                dead_letters=dead_letter_queue_from_plain(queue.get("dead_letter_queue")),
             )
         )
 

@@ -22,6 +22,7 @@ from glidemq.job.record import In, Out
 from glidemq.options import (
     BackoffStrategy,
     Batch,
+    DeadLetterQueue,
     Duration,
     RateLimit,
     check_prefix,
@@ -70,6 +71,7 @@ class Worker(Generic[In, Out]):
     batch: the processor is called with a list of jobs, as described in `App.processor`; `concurrency` counts batches.
     limiter: how many jobs may start per window, counted over all workers of the queue; if the queue has a limit of its
         own, the stricter one counts.
+    dead_letter_queue: where jobs go that fail for good, as described in `App.processor`.
     events, metrics: False saves the server's `completed` events and per-minute counters.
     All durations are seconds or timedelta.
 
@@ -102,6 +104,7 @@ class Worker(Generic[In, Out]):
         backoff_strategies: Mapping[str, BackoffStrategy] | None = None,
         batch: Batch | Mapping[str, Any] | None = None,
         limiter: RateLimit | Mapping[str, Any] | None = None,
+        dead_letter_queue: str | DeadLetterQueue | Mapping[str, Any] | None = None,
         events: bool = True,
         metrics: bool = True,
     ) -> None:
@@ -125,6 +128,7 @@ class Worker(Generic[In, Out]):
             backoff_strategies=backoff_strategies,
             batch=batch,
             limiter=limiter,
+            dead_letter_queue=dead_letter_queue,
         )
         declare(processor)
         self._processor: Processor[In, Out] = app.processors[name]
@@ -137,6 +141,7 @@ class Worker(Generic[In, Out]):
             max_crashes=_whole(max_crashes, "max_crashes", 1),
             events=events,
             metrics=metrics,
+            dead_letters=self._processor.dead_letters,
         )
         self._kill_grace_s = duration_ms(kill_grace, "kill_grace") / 1000
         self.id = f"py-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -1,8 +1,10 @@
 -- fail: runs that failed - another try later, or the end. One of a revoked job ends it, with the reason `revoked`.
 -- Moves:  active -> delayed (retry, or put off), waiting (retry without delay), failed
--- Keys:   job, stream, scheduled, lifo, list-active, failed, events, metrics, bell, x-py:active; those of removed jobs
--- Args:   rows [[id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain]], events, metrics
+-- Keys:   job, stream, scheduled, lifo, list-active, failed, events, metrics, bell, meta, x-py:active,
+--         x-py:dead-letters; those of removed jobs
+-- Args:   rows [[id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain, error]], events, metrics
 --         max_attempts below 0: nothing failed, the job is put off for delay_ms, and no attempt is charged
+--         error: the name of what was raised, for the dead letter queue; may be absent
 -- Reply:  ["ok", now_ms, [[code, attempts_made]], next_due_ms, posted]; 5 retrying, 6 failed, 9 put off; the queue's next
 --         due time, or -1; posted is 1 when another queue must hear of something, see read_outbox
 -- Errors: bad_argument; per row already, gone, lease_lost
@@ -37,7 +39,7 @@ local function retry(settlement, id, reason, delay_ms, attempts_made, fields)
 end
 
 local function fail(settlement, row)
-  local id, token, processed_on, entry_id, reason, max_attempts, delay_ms, policy = unpack(row, 1, 8)
+  local id, token, processed_on, entry_id, reason, max_attempts, delay_ms, policy, error = unpack(row, 1, 9)
   local keys, now = settlement.keys, settlement.now
   local job = keys.job .. id
   local values = redis.pcall(
@@ -62,10 +64,8 @@ local function fail(settlement, row)
   if not put_off then
     attempts_made = redis.call("HINCRBY", job, "attemptsMade", 1)
   end
-  if not put_off and not Retry.is_left(max_attempts, attempts_made) then
-    Ending.fail(
-      settlement, id, reason, processed_on, policy, "processedOn", now, Lease.RUN, Lease.spent(token)
-    )
+  if not put_off and not Retry.is_left(DeadLetters.most_attempts(settlement, max_attempts), attempts_made) then
+    Ending.fail_attempt(settlement, id, reason, processed_on, policy, token, error or "")
     return { Replies.FAILED, attempts_made }
   end
   redis.call("HSET", job, "failedReason", reason, "processedOn", now, Lease.RUN, Lease.spent(token))
@@ -79,7 +79,7 @@ local function fail(settlement, row)
   return { put_off and Replies.PUT_OFF or Replies.RETRYING, attempts_made }
 end
 
-local ROW = { "string", "string", "number", "string", "string", "number", "number", "any" }
+local ROW = { "string", "string", "number", "string", "string", "number", "number", "any", "any" }
 
 Library.command("fail", { "allow-oom" }, { rows = "table" }, function(keys, args, now)
   local fault = Arguments.row_fault(args.rows, ROW)

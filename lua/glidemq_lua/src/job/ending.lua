@@ -5,13 +5,24 @@ Ending.STALLED = "job stalled more than maxStalledCount"
 Ending.REVOKED = "revoked"
 Ending.EXPIRED = "expired"
 
--- `processed_on` is the start of the run that ended, or false. Extra fields of the hash follow.
-function Ending.fail(settlement, id, reason, processed_on, policy, ...)
+local function fail(settlement, id, reason, processed_on, policy, error, ...)
   local now = settlement.now
   States.enter(settlement.keys, id, "failed", "failedReason", reason, "finishedOn", now, ...)
   JobStreams.has_ended(settlement.keys, id)
   settlement:event("failed", id, "failedReason", reason)
-  settlement:fail(id, math.max(now - (tonumber(processed_on) or now), 0), policy)
+  settlement:fail(id, math.max(now - (tonumber(processed_on) or now), 0), policy, error)
+end
+
+-- `processed_on` is the start of the run that ended, or false. Extra fields of the hash follow.
+function Ending.fail(settlement, id, reason, processed_on, policy, ...)
+  fail(settlement, id, reason, processed_on, policy, nil, ...)
+end
+
+-- The last attempt failed, and was counted. `error` is the name of what it raised, or "".
+function Ending.fail_attempt(settlement, id, reason, processed_on, policy, token, error)
+  fail(
+    settlement, id, reason, processed_on, policy, error, "processedOn", settlement.now, Lease.RUN, Lease.spent(token)
+  )
 end
 
 -- The run of a revoked job has ended, however it ended: it fails, without a retry. Returns the attempts made.

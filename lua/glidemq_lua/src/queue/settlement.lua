@@ -67,8 +67,10 @@ function Settlement:complete(id, duration_ms, policy)
   add(self.completed, id, self.now, duration_ms, policy)
 end
 
-function Settlement:fail(id, duration_ms, policy)
+-- `error`: see DeadLetters.note.
+function Settlement:fail(id, duration_ms, policy, error)
   self:gone(id)
+  DeadLetters.note(self, id, error)
   add(self.failed, id, self.now, duration_ms, policy)
 end
 
@@ -115,6 +117,7 @@ function Settlement:close()
   end
   -- Every end of a job comes by here, and retention has not removed its hash yet.
   Schedulers.ended(keys, self.ended, self.now)
+  Replays.ended(keys, self.completed, self.failed)
   send(self, self.completed, keys.completed, keys.metrics_completed)
   send(self, self.failed, keys.failed, keys.metrics_failed)
   self.acknowledged, self.left, self.ended = {}, {}, {}
