@@ -106,6 +106,21 @@ async def test_idle_queues_on_every_node_start_a_job_without_being_polled(
         assert host.cell.readers.size == min(len(queues), MAX_CLUSTER_READERS)
 
 
+async def test_ordered_jobs_follow_each_other_at_once_although_queues_take_turns_at_being_watched(
+    cluster: Cluster,
+) -> None:
+    queues = names_on_each_primary(f"ordered-{time.monotonic_ns()}", MAX_CLUSTER_READERS)
+    async with (
+        await SharedClient.connect(cluster.url) as client,
+        serving(cluster.url, queues, promotion_interval=30) as host,
+    ):
+        queue = Queue[Any, Any](queues[0], client=client)
+        await queue.add_bulk([("ordered", 0, {"ordering": {"key": "k"}})] * 20)
+        await eventually(lambda: host.starts() == 20, "all of them start", within_s=5)
+        starts = host.started_at[queues[0]]
+        assert starts[-1] - starts[0] < 0.5, "found by turns of 50 ms, not with the end of the one before"
+
+
 async def test_frozen_node_holds_up_no_job_heartbeat_or_timer_of_other_nodes(own_cluster: OwnCluster) -> None:
     frozen, *others = names_on_each_primary("frozen")
     meta = {queue: QueueKeys("glide", queue).meta for queue in (frozen, *others)}

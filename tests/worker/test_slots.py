@@ -52,3 +52,18 @@ async def test_a_job_does_not_start_behind_a_function_that_was_given_up(
     release.set()
     await eventually(behind.is_completed, "it runs once the thread is free", within_s=5)
     assert runs.count("behind") == 1
+
+
+async def test_jobs_that_the_queues_limit_held_back_start_with_the_end_of_the_one_before(
+    queue: Queue[Any, Any], start_worker: Start
+) -> None:
+    """No stream entry tells of jobs with a priority, or of the newest first: nobody is woken for them."""
+    started: list[str] = []
+
+    async def process(job: Job[Any, Any]) -> None:
+        started.append(job.name)
+
+    await queue.set_global_concurrency(1)
+    await queue.add_bulk([("newest first", None, {"lifo": True}), ("urgent", None, {"priority": 1})] * 5)
+    await start_worker(process, concurrency=4, promotion_interval=NEVER_S)
+    await eventually(lambda: len(started) == 10, "all of them start", within_s=5)
