@@ -18,6 +18,11 @@ MAX_BATCH_BYTES = 1 << 20
 # 1 to 32 make no difference on one machine. Several hide the round trip to a distant server, few keep batches
 # large.
 MAX_BATCHES_IN_FLIGHT = 8
+# Names a key that nobody ever writes, beside the queue's own. While a slot is moved key by key (SETSLOT, MIGRATE), a
+# call would find some of the queue's keys on one node and write others on the other. A node refuses what names two keys
+# of such a slot and has not both, with TRYAGAIN, before anything is executed: so the queue stands still until its slot
+# has moved. (CLUSTER MIGRATESLOTS moves a slot as a whole and needs none of this.)
+ABSENT = ":x-py:absent"
 
 
 class UnsentError(Exception):
@@ -131,10 +136,13 @@ class FcallPipeline:
     async def _exchange(self, batch: list[PendingCall]) -> list[bytes | Exception]:
         if len(batch) == 1:
             call = batch[0]
-            return [await self._client.fcall(call.function, [call.key], [call.arguments])]
+            return [await self._client.fcall(call.function, self._keys(call), [call.arguments])]
         from glide import Batch, ClusterBatch
 
         commands = ClusterBatch(is_atomic=False) if self._cluster else Batch(is_atomic=False)
         for call in batch:
-            commands.fcall(call.function, [call.key], [call.arguments])
+            commands.fcall(call.function, self._keys(call), [call.arguments])
         return await self._client.exec(commands, raise_on_error=False)
+
+    def _keys(self, call: PendingCall) -> list[str]:
+        return [call.key, call.key + ABSENT] if self._cluster else [call.key]
