@@ -24,6 +24,7 @@ STRUCTURES = (
     "job/vectors",
     "job/record",
     "job/lease",
+    "job/lock",
     "job/retry",
     "queue/events",
     "queue/metrics",

@@ -96,8 +96,12 @@ class Heartbeat(PeriodicActor):
         await for_each_queue(list(by_queue), extend)
 
     async def _extend_batch(self, pump: QueuePump, leases: list[Lease]) -> None:
+        short_locks = [lease.lock_ms for lease in leases if lease.lock_ms < pump.settings.lock_ms]
         command = ExtendLeasesCommand(
-            pump.keys.meta, rows=[lease.fence for lease in leases], cell=self._consumer
+            pump.keys.meta,
+            rows=[lease.fence for lease in leases],
+            cell=self._consumer,
+            lock_ms=min(short_locks, default=None),
         )
         codes = await self._connection.execute(command)
         now_ns = monotonic_ns()

@@ -22,7 +22,9 @@ log = logging.getLogger("glidemq.actors")
 
 JOBS_PER_CALL = 100
 SHORTEST_INTERVAL_S = 0.5
-TOO_LATE_AT_ONCE = 0  # such a call only tells the time
+GLANCE_S = 1.0  # how often to ask whether jobs run whose lock is shorter than the interval
+SLACK_S = 0.1  # a look this much before its time is better than one a whole tick after it
+TOO_LATE_AT_ONCE = 0  # such a call only tells the time, and which locks are known
 CALL_PATIENCE_MS = 1_000  # a call that takes longer has waited for the server, as everybody's heartbeats have
 SHORTEST_GRACE_MS = 2_000  # hosts find a server that is back within this time of each other
 
@@ -30,6 +32,8 @@ SHORTEST_GRACE_MS = 2_000  # hosts find a server that is back within this time o
 class StallRecovery(PeriodicActor):
     """Looks through each queue's active jobs at half of the shortest live lock, every `stalled_interval` at the latest.
 
+    A job with a short lock of its own may have started on another host since the last look, and that host have died:
+    the queue tells of such locks, and is asked for them every second.
     After an outage every lease looks old by its length, so nothing is judged until all hosts had the time for a
     heartbeat; likewise after this host itself was stopped, when its own leases look old.
     """
@@ -48,7 +52,7 @@ class StallRecovery(PeriodicActor):
         was_away: Callable[[], bool] = lambda: False,
     ) -> None:
         """was_away: whether this process has just been stopped, and its heartbeat has not come round since."""
-        super().__init__(stalled_interval_s)
+        super().__init__(min(stalled_interval_s, GLANCE_S))
         self._connection = connection
         self._pumps = pumps
         self._consumer = consumer
@@ -58,6 +62,7 @@ class StallRecovery(PeriodicActor):
         self._was_away = was_away
         self._not_before_ns = 0
         self._clocks: WeakKeyDictionary[QueuePump, ServerClock] = WeakKeyDictionary()
+        self._looked_ns: WeakKeyDictionary[QueuePump, int] = WeakKeyDictionary()
         self._troubled = False  # something failed, and the server has not answered us since
 
     def grant_grace(self) -> None:
@@ -70,24 +75,38 @@ class StallRecovery(PeriodicActor):
         await super().run()
 
     async def tick(self) -> None:
-        """One pass over every queue."""
+        """One pass over every queue whose time has come."""
         if self._was_away():
             self.grant_grace()
         if self._troubled:
             await self._find_the_server_back()
-        shortest_ms = int(self._stalled_interval_s * 1000)
+        shortest_s = min(self._stalled_interval_s, GLANCE_S)
         for pump in list(self._pumps()):
             if self._troubled or monotonic_ns() < self._not_before_ns:
                 return
             try:
-                lock_ms = await self._recover(pump)
+                shortest_s = min(shortest_s, await self._attend_to(pump))
             except ServerError as error:  # that queue's trouble: the others' dead are looked for all the same
                 log.debug("stalled jobs of queue %r: %s", pump.queue, error)
-                continue
-            pump.recheck_orphans()
-            if lock_ms > 0:
-                shortest_ms = min(shortest_ms, lock_ms // 2)
-        self.interval_s = max(shortest_ms / 1000, SHORTEST_INTERVAL_S)
+        self.interval_s = max(shortest_s, SHORTEST_INTERVAL_S)
+
+    async def _attend_to(self, pump: QueuePump) -> float:
+        """Look through one queue's jobs if it is time; seconds until the next look at it, counted from this one."""
+        looked_ns = self._looked_ns.get(pump)
+        if looked_ns is not None:
+            known = await self._call(pump, "", TOO_LATE_AT_ONCE)
+            interval_s = self._interval_s(pump, known.shortest_live_lock_ms)
+            if monotonic_ns() - looked_ns < int((interval_s - SLACK_S) * 1e9):
+                return interval_s
+        self._looked_ns[pump] = monotonic_ns()
+        lock_ms = await self._recover(pump)
+        pump.recheck_orphans()
+        return self._interval_s(pump, lock_ms)
+
+    def _interval_s(self, pump: QueuePump, shortest_lock_ms: int) -> float:
+        """Half of the shortest lock, at most the configured interval."""
+        locks_ms = [lock_ms for lock_ms in (pump.settings.lock_ms, shortest_lock_ms) if lock_ms > 0]
+        return max(min([self._stalled_interval_s, *(ms / 2000 for ms in locks_ms)]), SHORTEST_INTERVAL_S)
 
     async def _find_the_server_back(self) -> None:
         """From its first answer on, everybody has time for two heartbeats."""

@@ -23,15 +23,24 @@ class ExtendLeasesCommand(Command[list[int]]):
     function = "gmq_extend_leases"
     replayable = True
 
-    __slots__ = ("cell", "rows")
+    __slots__ = ("cell", "lock_ms", "rows")
 
-    def __init__(self, queue_key: str, *, rows: Sequence[tuple[bytes, bytes, int]], cell: str = "") -> None:
+    def __init__(
+        self,
+        queue_key: str,
+        *,
+        rows: Sequence[tuple[bytes, bytes, int]],
+        cell: str = "",
+        lock_ms: int | None = None,
+    ) -> None:
+        """lock_ms: the shortest lock that one of the jobs has of its own; all hosts then look for its like."""
         super().__init__(queue_key)
+        self.lock_ms = lock_ms
         self.rows = rows
         self.cell = cell
 
     def arguments(self) -> bytes:
-        return pack({"v": CALL_VERSION, "rows": self.rows})
+        return pack({"v": CALL_VERSION, "rows": self.rows, "lock_ms": self.lock_ms or False})
 
     def parse_reply(self, reply: list[Any]) -> list[int]:
         expect_ok(self.function, reply)

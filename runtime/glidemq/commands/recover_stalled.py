@@ -14,7 +14,8 @@ class StalledResult(NamedTuple):
 
     What: "stalled" (it waits again, its stall was counted), "failed" (stalled too often), "expired",
     "returned" (delivered but never started: it waits again), "dropped" (nothing was left to run).
-    shortest_live_lock_ms: of the live jobs looked at, or -1.
+    shortest_live_lock_ms: of the live jobs looked at, and of those that run with a lock of their own as far as the
+    queue knows; -1 if there are none.
     """
 
     now_ms: int
@@ -28,7 +29,7 @@ class RecoverStalledCommand(Command[StalledResult]):
 
     A job's lock is its own lock duration, else `lock_ms`. `stalled_ms` applies to entries that were
     delivered and not started. A call that the server executes later than `not_after_ms`, by its own clock,
-    judges nobody: its result is empty, and `now_ms` shows it.
+    judges nobody: its result is empty but for the shortest lock, and `now_ms` shows it.
     """
 
     function = "gmq_recover_stalled"

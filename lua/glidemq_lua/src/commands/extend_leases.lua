@@ -1,7 +1,7 @@
 -- extend_leases: the heartbeat of jobs in hand. It renews what the caller holds and never takes anything.
 -- Moves:  nothing
--- Keys:   job, x-py:active
--- Args:   rows [[id, token, processed_on]]
+-- Keys:   job, x-py:active, x-py:short-lock
+-- Args:   rows [[id, token, processed_on]], lock_ms (the shortest lock that one of them has of its own; absent if none)
 -- Reply:  ["ok", now_ms, [code]]; 1 extended, 7 extended but revoked, 2 the outcome is recorded already
 -- Errors: bad_argument; per row gone, lease_lost
 -- Events: none
@@ -24,10 +24,13 @@ end
 
 local ROW = { "string", "string", "number" }
 
-Library.command("extend_leases", { "allow-oom" }, { rows = "table" }, function(keys, args, now)
+Library.command("extend_leases", { "allow-oom" }, { rows = "table", lock_ms = "?number" }, function(keys, args, now)
   local fault = Arguments.row_fault(args.rows, ROW)
   if fault then
     return Replies.bad_argument(fault)
+  end
+  if args.lock_ms then
+    Lock.remember(keys, args.lock_ms)
   end
   local outcomes = {}
   for number, row in ipairs(args.rows) do

@@ -4,10 +4,11 @@
 --         x-py:dedup (entries of no use any more go with the first page)
 -- Args:   consumer, cell, stalled_ms, lock_ms, max_stalled, limit, cursor ("" at first), not_after, events, metrics
 --         not_after: a call that is executed after this server time judges nobody: it has waited for a server that
---         was away, as have the heartbeats of everybody. Its reply is empty, and its now_ms says why.
+--         was away, as have the heartbeats of everybody. Its reply is empty but for the locks, and its now_ms says why.
 -- Reply:  ["ok", now_ms, [[id, what]], next_cursor, shortest_live_lock_ms]
 --         what: stalled, failed, expired, returned (delivered but never started: uncharged), dropped
---         next_cursor: "" when everything has been looked at; shortest lock: -1 when no live job was seen
+--         next_cursor: "" when everything has been looked at; shortest lock: of the live jobs seen and of those that are known to
+--         run with a lock of their own, -1 for none
 -- Errors: bad_argument
 -- Events: stalled, failed, expired
 
@@ -125,7 +126,7 @@ local SPEC = {
 
 Library.command("recover_stalled", { "allow-oom" }, SPEC, function(keys, args, now)
   if args.not_after and now > args.not_after then
-    return Replies.pack("ok", now, {}, "", -1)
+    return Replies.pack("ok", now, {}, "", Lock.shortest(keys))
   end
   args.limit = math.max(1, math.min(args.limit, 1000))
   local settlement = Settlement.open(keys, now, args)
@@ -148,5 +149,5 @@ Library.command("recover_stalled", { "allow-oom" }, SPEC, function(keys, args, n
   if done_cell then
     Active.forget_cell(keys, done_cell)
   end
-  return Replies.pack("ok", now, found.list, next_cursor, found.shortest)
+  return Replies.pack("ok", now, found.list, next_cursor, Lock.shorter(found.shortest, Lock.shortest(keys)))
 end)

@@ -289,6 +289,9 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
     promotion = promote(settlement, 0, 0)
   end
   settlement:close()
+  if intake.shortest_lock > 0 then
+    Lock.remember(keys, intake.shortest_lock)
+  end
   local expired = intake.expired + promotion.expired
   local hints = {
     paused and 1 or 0, next_look(settlement, promotion, more, paused, window), more, expired, intake.quarantined,

@@ -90,6 +90,12 @@ function Record.cost(values)
   return tonumber(values[COST])
 end
 
+-- The options as stored; nil for none.
+function Record.options(values)
+  local opts = values[OPTS]
+  return opts and opts ~= "{}" and opts or nil
+end
+
 function Record.timestamp(values)
   return values[TIMESTAMP]
 end

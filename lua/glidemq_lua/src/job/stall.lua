@@ -1,8 +1,6 @@
 -- Stall: is a job in hand still alive, and what happens to one that is not.
 local Stall = {}
 
-local SHORTEST_LOCK, LONGEST_LOCK = 1000, 86400000
-
 -- Fields that Stall.judge reads.
 local FIELDS = {
   "state", "id", "name", "lastActive", "opts", "lifo", Lease.RUN, "expireAt", "processedOn", "revoked", "groupKey",
@@ -12,19 +10,12 @@ local STATE, ID, NAME, LAST_ACTIVE, OPTS, LIFO, RUN, EXPIRE_AT, PROCESSED_ON, RE
 
 -- The job's own lock duration if it has a valid one, else the worker's, else the interval.
 local function lock_of(opts, limits)
-  if opts and string.find(opts, '"lockDuration"', 1, true) then
-    local ok, decoded = pcall(cjson.decode, opts)
-    local own = ok and type(decoded) == "table" and tonumber(decoded.lockDuration)
-    if own and own >= SHORTEST_LOCK and own <= LONGEST_LOCK then
-      return own
-    end
-  end
-  return limits.lock_ms > 0 and limits.lock_ms or limits.stalled_ms
+  return Lock.of_options(opts) or (limits.lock_ms > 0 and limits.lock_ms or limits.stalled_ms)
 end
 
 -- A job that nobody has heard of for this long may be dead; younger ones are not looked at.
 function Stall.look_after(limits)
-  return math.min(SHORTEST_LOCK, limits.stalled_ms, limits.lock_ms > 0 and limits.lock_ms or SHORTEST_LOCK)
+  return math.min(Lock.SHORTEST, limits.stalled_ms, limits.lock_ms > 0 and limits.lock_ms or Lock.SHORTEST)
 end
 
 -- The verdict on a job in hand, its fields and its lock:

@@ -32,6 +32,7 @@ function Intake.open(settlement, args, slots, ahead)
     quarantined = 0,
     dropped = 0,
     held = 0,
+    shortest_lock = -1, -- of those started with one of their own
   }, Intake)
 end
 
@@ -50,6 +51,7 @@ end
 -- Further fields of the hash follow.
 local function start(self, id, values, entry_id, ...)
   local now = self.settlement.now
+  self.shortest_lock = Lock.shorter(self.shortest_lock, Lock.of_options(Record.options(values)) or -1)
   local number = #self.activations + 1
   local token = self.run .. "." .. number
   local keys = self.settlement.keys

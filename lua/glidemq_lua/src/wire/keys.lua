@@ -52,6 +52,7 @@ local SUFFIX = {
   workers = ":x-py:workers", -- zset by expiry ms: the consumers of this library that are alive
   parent_looks = ":x-py:parents", -- zset: when to look after each parent that waits for its children, ms
   outbox = ":x-py:outbox", -- stream: what other queues must hear of jobs of this one
+  short_lock = ":x-py:short-lock", -- string with a TTL: the shortest lock that a running job has of its own, ms
   vectors = ":x-py:vectors", -- zset, all scores 0: the jobs that have a key vec
   vectors_look = ":x-py:vectors-look", -- string with a TTL: a sample of them was looked at just now
   indexes = ":x-py:indexes", -- hash: what each search index is made of
