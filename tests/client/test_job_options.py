@@ -224,7 +224,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"atempts": 3}, "Unknown job option 'atempts': did you mean 'attempts'?"),
     (
         {"zzz": 3},
-        "Unknown job option 'zzz': known are attempts, backoff, cost, deduplication, delay, job_id, lifo,"
+        "Unknown job option 'zzz': known are attempts, backoff, cost, deduplication, delay, fallbacks, job_id, lifo,"
         " lock_duration, on_failure, ordering, priority, remove_on_complete, remove_on_fail,"
         " stream_limit, stream_ttl, timeout, ttl",
     ),
@@ -300,7 +300,7 @@ def test_options_written_by_others_are_read_as_far_as_they_make_sense() -> None:
         "ordering": {"concurrency": 2},
         "deduplication": {"id": "d", "mode": "sometimes"},
         "cost": "much",
-        "fallbacks": [{"model": "m"}],
+        "fallbacks": {"model": "m"},
         "ttl": 1.5,
         "lifo": None,
     }

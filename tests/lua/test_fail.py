@@ -113,6 +113,16 @@ def test_fallback_chain_moves_on_with_each_retry(driven: DrivenQueue) -> None:
     assert driven.field("1", "fallbackIndex") == "2"
 
 
+def test_fallback_that_follows_other_errors_is_passed_over(driven: DrivenQueue) -> None:
+    chain = '[{"model":"a","x-py:on":["Busy"]},{"model":"b","x-py:on":["Broken","Gone"]},{"model":"c"}]'
+    driven.add(opts=f'{{"attempts":9,"fallbacks":{chain}}}')
+    for names, index in ((["Other", "Gone"], "2"), (["Busy"], "3"), (["Busy"], "3")):
+        job = driven.start_one()
+        row = [*job.fence, job.entry_id, "boom", 9, 0, False, "", names]
+        assert driven.call("fail", rows=[row])[2][0][0] == 5
+        assert driven.field("1", "fallbackIndex") == index
+
+
 def test_job_without_fallbacks_gets_no_index(driven: DrivenQueue) -> None:
     driven.add()
     driven.fail(driven.start_one(), max_attempts=3)

@@ -59,3 +59,42 @@ async def stream_async(job: Job[Any, Any]) -> str:
             raise ValueError("half-way")
         await job.stream({"t": str(number)})
     return await job.stream_chunk("done")
+
+
+class RateLimitedError(Exception):
+    """What a provider says that has had enough."""
+
+
+class TooManyTokensError(RateLimitedError):
+    """A kind of it."""
+
+
+class OverloadedError(Exception):
+    """What a provider says that is broken."""
+
+
+ERRORS: dict[str, type[Exception]] = {
+    kind.__name__: kind for kind in (RateLimitedError, TooManyTokensError, OverloadedError)
+}
+
+
+def model_of(job: Any) -> str:
+    fallback = job.current_fallback
+    return fallback.model if fallback is not None else "primary"
+
+
+@app.processor("sync-fallbacks")
+def fall_back(job: SyncJob[Any, Any]) -> str:
+    """Log which model it is that is called, and fail as `data[attempt]` says."""
+    job.log(model_of(job))
+    for error in job.data[job.attempts_made : job.attempts_made + 1]:
+        raise ERRORS[error]("as told")
+    return model_of(job)
+
+
+@app.processor("async-fallbacks")
+async def fall_back_async(job: Job[Any, Any]) -> str:
+    await job.log(model_of(job))
+    for error in job.data[job.attempts_made : job.attempts_made + 1]:
+        raise ERRORS[error]("as told")
+    return model_of(job)

@@ -33,11 +33,13 @@ class FailureRow:
         delay_ms: int,
         retain: Retain,
         error: str = "",
+        kinds: Sequence[str] | None = None,
     ) -> bytes:
         """The row's msgpack. `max_attempts` counts all runs, 0 is no retry; `retain` concerns the end, and so does
-        `error`, the name of the exception.
+        `error`, the name of the exception. kinds: the names of its classes, for jobs whose next fallback depends on it.
         """
-        return pack((job_id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain, error))
+        row = (job_id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain, error)
+        return pack(row if kinds is None else (*row, kinds))
 
     @staticmethod
     def pause_ms(row: bytes) -> int:

@@ -13,6 +13,7 @@ from glidemq.job.stepping import Steps
 from glidemq.job.stored_values import number
 from glidemq.job.usage_steps import report_usage_steps
 from glidemq.options import duration_ms
+from glidemq.options.fallbacks import Fallback, fallback_at
 from glidemq.options.usage import JobUsage, UsageReport, usage_from_fields, usage_from_json
 
 
@@ -30,6 +31,20 @@ class ModelCalls(DetourSteps[In, Out]):
         if self._usage_json is not None:
             return usage_from_json(self._usage_json)
         return usage_from_fields(self._fields)
+
+    @property
+    def fallback_index(self) -> int:
+        """How many entries of the chain of fallbacks the job has moved on: 0 at first, and without a chain."""
+        return number(self._fields.get("fallbackIndex"))
+
+    @property
+    def current_fallback(self) -> Fallback | None:
+        """What this attempt is to use instead; None for the first one, and without a chain.
+
+        Every charged failure moves on to the next entry that follows its error, crashes and rate limits do not. The
+        last entry stays when there are more attempts than entries. Source: features page, section 18.
+        """
+        return fallback_at(self.wire_opts.get("fallbacks"), self.fallback_index)
 
     def _report_usage_steps(self, report: UsageReport) -> Steps[None]:
         raw = yield from report_usage_steps(self._queue_key, self.id, self.token, report)

@@ -5,6 +5,7 @@ from glidemq.options.batch import Batch, BatchRule, batch_rule
 from glidemq.options.dead_letter_queue import DeadLetterQueue
 from glidemq.options.deduplication import Deduplication, DeduplicationMode
 from glidemq.options.durations import Duration, duration_ms
+from glidemq.options.fallbacks import Fallback
 from glidemq.options.job_options import NO_OPTIONS, JobOptions, OnFailure, WireOptions, from_wire, to_wire
 from glidemq.options.names import check_job_id, check_job_name, check_prefix, check_queue_name
 from glidemq.options.ordering import Ordering, TokenBucket
@@ -24,6 +25,7 @@ __all__ = [
     "Deduplication",
     "DeduplicationMode",
     "Duration",
+    "Fallback",
     "Instant",
     "JobOptions",
     "JobTemplate",

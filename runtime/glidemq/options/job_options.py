@@ -7,7 +7,7 @@ which the server reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, cast, get_args
 
@@ -24,6 +24,7 @@ from glidemq.options.deduplication import (
     deduplication_to_wire,
 )
 from glidemq.options.durations import Duration, duration_ms
+from glidemq.options.fallbacks import Fallback, fallbacks_from_wire, fallbacks_to_wire
 from glidemq.options.names import check_job_id
 from glidemq.options.nested import count, seconds, unknown_name
 from glidemq.options.ordering import (
@@ -62,6 +63,8 @@ class JobOptions(TypedDict, total=False):
     backoff: the wait between attempts; a `Backoff`, or a mapping with its fields.
     timeout: seconds or timedelta of processing after which an attempt fails with "Job timeout exceeded".
     lock_duration: 1 to 86400 seconds without a sign of life before the job counts as stalled.
+    fallbacks: what the attempts after the first turn to, one after the other: `Fallback`s, or mappings with its
+        fields; see `Job.current_fallback`. Give one more of `attempts` than there are fallbacks.
     stream_limit: how many chunks of `job.stream` are kept, the newest ones; 100,000 if not given.
     stream_ttl: seconds or timedelta for which they are kept after the job's end; a day if not given.
     remove_on_complete, remove_on_fail: True removes the job when it ends, a number keeps that many, a
@@ -81,6 +84,7 @@ class JobOptions(TypedDict, total=False):
     backoff: Backoff | Mapping[str, Any] | None
     timeout: Duration | None
     lock_duration: Duration | None
+    fallbacks: Sequence[Fallback | Mapping[str, Any]] | None
     stream_limit: int | None
     stream_ttl: Duration | None
     remove_on_complete: bool | int | Retention | Mapping[str, Any] | None
@@ -234,8 +238,9 @@ _RULES: dict[str, _Rule] = {
     "backoff": _Rule("backoff", backoff_to_wire, backoff_from_wire),
     "timeout": _Rule("timeout", _timeout, seconds),
     "lock_duration": _Rule("lockDuration", lock_duration_ms, seconds),
-    "stream_limit": _Rule("streamLimit", stream_limit, int),
-    "stream_ttl": _Rule("streamTtl", stream_ttl_ms, seconds),
+    "fallbacks": _Rule("fallbacks", fallbacks_to_wire, fallbacks_from_wire),
+    "stream_limit": _Rule("x-py:streamLimit", stream_limit, int),
+    "stream_ttl": _Rule("x-py:streamTtl", stream_ttl_ms, seconds),
     "remove_on_complete": _Rule(
         "removeOnComplete", partial(retention_to_wire, name="remove_on_complete"), retention_from_wire
     ),

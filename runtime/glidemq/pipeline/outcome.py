@@ -15,6 +15,7 @@ from glidemq.errors import PayloadValidationError, UnrecoverableError
 from glidemq.job.stored_values import json_object
 from glidemq.options import BackoffStrategy, duration_ms
 from glidemq.options.backoff import NO_STRATEGIES
+from glidemq.options.fallbacks import error_names, follows_errors
 
 log = logging.getLogger("glidemq.processor")
 
@@ -44,13 +45,21 @@ class JobOutcome(NamedTuple):
 class JobOptionsOnWire:
     """The options of one job that decide what follows its end, read from the stored `opts` JSON (wire-format 2.2.2)."""
 
-    __slots__ = ("attempts", "backoff", "remove_on_complete", "remove_on_fail", "timeout_ms")
+    __slots__ = (
+        "attempts",
+        "backoff",
+        "follows_errors",
+        "remove_on_complete",
+        "remove_on_fail",
+        "timeout_ms",
+    )
 
     def __init__(self, raw: bytes) -> None:
         options = json_object(raw)
         self.attempts = _whole_number(options.get("attempts"))
         self.timeout_ms = _whole_number(options.get("timeout"))
         self.backoff: object = options.get("backoff")
+        self.follows_errors = follows_errors(options.get("fallbacks"))
         self.remove_on_complete = retention(options.get("removeOnComplete"))
         self.remove_on_fail = retention(options.get("removeOnFail"))
 
@@ -146,7 +155,9 @@ def failed(
     if max_attempts > attempts_made + 1:
         delay_ms = backoff_ms(options.backoff, attempts_made + 1, error, strategies)
     name = "" if error is None else type(error).__name__[:MAX_ERROR_NAME]
-    row = FailureRow.pack(*fence, reason, max_attempts, delay_ms, options.remove_on_fail, name)
+    # Nobody raised anything where a job was stopped from outside: it had overrun its timeout.
+    kinds = error_names(error or TimeoutError()) if options.follows_errors else None
+    row = FailureRow.pack(*fence, reason, max_attempts, delay_ms, options.remove_on_fail, name, kinds)
     return JobOutcome(False, row, True)
 
 

@@ -2,7 +2,9 @@
 -- Moves:  active -> delayed (retry, or put off), waiting (retry without delay), failed
 -- Keys:   job, stream, scheduled, lifo, list-active, failed, events, metrics, bell, meta, x-py:active,
 --         x-py:dead-letters; those of removed jobs
--- Args:   rows [[id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain, error]], events, metrics
+-- Args:   rows [[id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain, error, kinds]], events,
+--         metrics
+--         kinds: the names of the error's classes; absent unless the job's next fallback depends on them
 --         max_attempts below 0: nothing failed, the job is put off for delay_ms, and no attempt is charged
 --         error: the name of what was raised, for the dead letter queue; may be absent
 -- Reply:  ["ok", now_ms, [[code, attempts_made]], next_due_ms, posted]; 5 retrying, 6 failed, 9 put off; the queue's next
@@ -25,9 +27,7 @@ end
 local function retry(settlement, id, reason, delay_ms, attempts_made, fields)
   local keys, now = settlement.keys, settlement.now
   local job = keys.job .. id
-  if Retry.has_fallbacks(fields.opts) then
-    redis.call("HINCRBY", job, "fallbackIndex", 1)
-  end
+  Retry.move_on(job, fields.opts, type(fields.kinds) == "table" and fields.kinds)
   settlement:event("retrying", id, "failedReason", reason, "attemptsMade", attempts_made, "delay", delay_ms)
   -- A prioritized job keeps its place in the order of priorities even without a delay: step promotes it.
   if delay_ms <= 0 and fields.priority == 0 then
@@ -58,7 +58,9 @@ local function fail(settlement, row)
   if values[10] == "1" then
     return { Replies.FAILED, Ending.revoke_run(settlement, id, token, processed_on, policy) }
   end
-  local fields = { priority = tonumber(values[4]) or 0, lifo = values[5], opts = values[6], name = values[7] }
+  local fields = {
+    priority = tonumber(values[4]) or 0, lifo = values[5], opts = values[6], name = values[7], kinds = row[10],
+  }
   local attempts_made = tonumber(values[9]) or 0
   local put_off = max_attempts < 0
   if not put_off then
