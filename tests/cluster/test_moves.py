@@ -58,13 +58,17 @@ async def runtime(
 
 
 async def under_load(
-    cluster: OwnCluster, history: History, fault: Callable[[], Awaitable[None]], *, replicas: int = 0
+    cluster: OwnCluster,
+    history: History,
+    fault: Callable[[dict[str, Load]], Awaitable[None]],
+    *,
+    replicas: int = 0,
 ) -> dict[str, Load]:
     """Add to the moved queue and to another one, meanwhile let the fault happen, and wait until all is done."""
     loads = {queue: Load(queue, cluster.url, replicas=replicas) for queue in QUEUES}
     try:
         await eventually(lambda: len(history.finished(MOVED)) > 50, "work goes on")
-        await fault()
+        await fault(loads)
         done = len(history.finished(MOVED))
         await eventually(lambda: len(history.finished(MOVED)) > done + 50, "work goes on afterwards")
     finally:
@@ -118,7 +122,7 @@ async def test_slot_that_moves_there_and_back_under_load_loses_and_doubles_nothi
     old, new = cluster.primary_of(QueueKeys("glide", MOVED).meta), cluster.primaries[2]
     assert not new.ask("FUNCTION", "LIST"), "as one that has just joined"
 
-    async def move() -> None:
+    async def move(_: dict[str, Load]) -> None:
         for source, target in ((old, new), (new, old)):
             await asyncio.to_thread(move_slot, cluster, source, target)
             await serves(cluster, target)
@@ -136,7 +140,7 @@ async def test_planned_failover_under_load_loses_and_doubles_nothing(
     old = cluster.primary_of(QueueKeys("glide", MOVED).meta)
     replica = cluster.replica_of(old)
 
-    async def fail_over() -> None:
+    async def fail_over(_: dict[str, Load]) -> None:
         replica.ask("CLUSTER", "FAILOVER")
         clock = Clock("planned failover")
         await serves(cluster, replica)
@@ -157,7 +161,7 @@ async def test_killed_primary_loses_only_what_its_replica_had_not_confirmed_and_
     replica = cluster.replica_of(old)
     clock = Clock("primary killed")
 
-    async def kill() -> None:
+    async def kill(_: dict[str, Load]) -> None:
         cluster.kill(old)
         others = len(history.finished(OTHER))
         await serves(cluster, replica)
@@ -180,3 +184,34 @@ async def test_killed_primary_loses_only_what_its_replica_had_not_confirmed_and_
         check(looked_at, history, load.confirmed, doubtful=unconfirmed, rerun=None)
         assert len(load.acked) == len(set(load.acked)), "an id was given to two jobs"
     assert not loads[OTHER].doubtful and not loads[OTHER].refused
+
+
+async def test_primary_killed_after_it_was_cut_off_gives_no_id_twice_and_records_no_second_end(
+    cluster: OwnCluster, history: History, runtime: Runtime
+) -> None:
+    """What it acknowledges from then on is lost, ends of jobs included, and it acknowledges much."""
+    old = cluster.primary_of(QueueKeys("glide", MOVED).meta)
+    replica = cluster.replica_of(old)
+    acked_in_time: list[str] = []
+
+    async def cut_off_and_kill(loads: dict[str, Load]) -> None:
+        acked_in_time.extend(loads[MOVED].acked)
+        with old.client() as client:
+            client.execute_command("CONFIG", "SET", "requirepass", "which the replica does not know")
+            client.execute_command("CLIENT", "KILL", "TYPE", "REPLICA")
+        done = len(history.finished(MOVED))
+        await eventually(lambda: len(history.finished(MOVED)) > done + 100, "work goes on, unreplicated")
+        cluster.kill(old)
+        await serves(cluster, replica)
+        done = len(history.finished(MOVED))
+        await eventually(lambda: len(history.finished(MOVED)) > done, "work goes on there")
+
+    loads = await under_load(cluster, history, cut_off_and_kill)
+    acked = loads[MOVED].acked
+    looked_at = QueueOnServer(cluster.client(), MOVED)
+    completed = looked_at.terminal()
+    assert set(acked_in_time) <= completed
+    assert len(set(acked) - completed) > 50, "nothing was lost: was it cut off?"
+    assert len(acked) == len(set(acked)), "an id was given to two jobs"
+    assert looked_at.accepted("completed") == len(completed)
+    assert looked_at.accepted("failed") == 0

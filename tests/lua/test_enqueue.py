@@ -228,3 +228,20 @@ def test_full_server_refuses_to_add(own_library: DrivenQueue) -> None:
     assert queue.complete(job) == [1]
     queue.client.config_set("maxmemory", 0)
     assert queue.add() == "2"
+
+
+def test_ids_that_the_caller_was_given_are_not_given_again_by_a_server_with_an_older_counter(
+    driven: DrivenQueue,
+) -> None:
+    driven.enqueue(*[driven.row()] * 3)
+    assert driven.enqueue(driven.row(), driven.row(), given=3)[1] == [b"4", b"5"]
+    assert driven.enqueue(driven.row(), driven.row(), given=20)[1] == [b"21", b"22"]
+    assert driven.enqueue(driven.row(), driven.row(job_id="own"), given=30)[1] == [b"31", b"own"]
+    assert driven.enqueue(driven.row(), given=7)[1] == [b"32"]
+    assert driven.enqueue(driven.row(), given=2**60)[1] == [b"33"], (
+        "no counter is moved to where it is not exact"
+    )
+
+
+def test_a_queue_without_a_counter_begins_anew_whatever_its_callers_were_given(driven: DrivenQueue) -> None:
+    assert driven.enqueue(driven.row(), driven.row(), given=20)[1] == [b"1", b"2"]

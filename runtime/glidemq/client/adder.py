@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from glidemq.commands.enqueue import EnqueueCommand
 from glidemq.commands.set_dead_letter_queue import SetDeadLetterQueueCommand
@@ -19,6 +20,7 @@ MAX_ROWS_PER_CALL = 500
 MAX_BYTES_PER_CALL = 1_048_576
 # Two calls keep the server busy while the client builds the next one.
 BULK_CALLS_IN_FLIGHT = 2
+_NUMBER = re.compile(r"[1-9][0-9]{0,14}")
 
 
 class _PendingAdd(NamedTuple):
@@ -51,6 +53,7 @@ class Adder:
         self._events = events
         self._max_waiting = max_waiting
         self._dead_letters = dead_letters
+        self._given_id = 0  # the highest automatic id that was given to an add of ours
         self._pending: deque[_PendingAdd] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._bulks: set[asyncio.Task[list[str | None]]] = set()
@@ -165,15 +168,27 @@ class Adder:
             )
             self._dead_letters = None
         command = EnqueueCommand(
-            self._queue_key, rows=rows, events=self._events, max_waiting=self._max_waiting
+            self._queue_key,
+            rows=rows,
+            events=self._events,
+            max_waiting=self._max_waiting,
+            given_id=self._given_id,
         )
-        return (await self._connection.execute(command)).ids
+        ids = (await self._connection.execute(command)).ids
+        newest = next((int(job_id) for job_id in reversed(ids) if _is_numbered(job_id)), 0)
+        self._given_id = max(self._given_id, newest)
+        return ids
 
     async def drain(self) -> None:
         """Return once every add made so far is answered."""
         under_way = [task for task in (self._sender, *self._bulks) if task is not None]
         if under_way:
             await asyncio.wait(under_way)
+
+
+def _is_numbered(job_id: str | None) -> TypeGuard[str]:
+    """Whether an id is in the counter's sequence: given by it, or a number that it was moved to."""
+    return job_id is not None and _NUMBER.fullmatch(job_id) is not None
 
 
 def _chunks(rows: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

@@ -110,7 +110,7 @@ class EnqueueCommand(Command[EnqueueResult]):
     function = "gmq_enqueue"
     replayable = True
 
-    __slots__ = ("call_id", "events", "max_waiting", "rows")
+    __slots__ = ("call_id", "events", "given_id", "max_waiting", "rows")
 
     def __init__(
         self,
@@ -120,8 +120,11 @@ class EnqueueCommand(Command[EnqueueResult]):
         events: bool = True,
         max_waiting: int | None = None,
         call_id: str | None = None,
+        given_id: int = 0,
     ) -> None:
+        """given_id: the highest automatic id that the caller has seen; new ones are higher."""
         super().__init__(queue_key)
+        self.given_id = given_id
         self.rows = rows
         self.events = events
         self.max_waiting = max_waiting
@@ -129,6 +132,8 @@ class EnqueueCommand(Command[EnqueueResult]):
 
     def arguments(self) -> bytes:
         members: dict[str, Any] = {"events": self.events, "idem": self.call_id}
+        if self.given_id:
+            members["given"] = self.given_id
         if self.max_waiting is not None:
             members["max_waiting"] = self.max_waiting
         return packed_call(members, "jobs", self.rows)

@@ -4,7 +4,7 @@
 -- Keys:   id, job, stream, scheduled, lifo, deps, events, bell, ordering, group, ratelimited, x-py:add; dedup,
 --         x-py:dedup, groupq and the satellites of a replaced job; priority (also when max_waiting is given)
 -- Args:   jobs [[name, data, opts, delay_ms, priority, lifo, ttl_ms, attempts, custom_id, parent_id, parent_queue,
---         extra]], events, max_waiting, idem
+--         extra]], events, max_waiting, idem, given
 --         extra: false, or {ordering, cost} as Ordering describes them, and dedup as Deduplication does
 -- Reply:  ["ok", [id or false], due_ms]; false: an earlier job with this deduplication id counts, or one with this
 --         custom id exists, in this order; due_ms: when the first scheduled job of this call becomes due, or -1
@@ -51,7 +51,7 @@ local function fault_of(jobs)
 end
 
 local function add_all(keys, args, now)
-  local next_id = Adding.id_source(keys, args.jobs)
+  local next_id = Adding.id_source(keys, args.jobs, args.given)
   if not next_id then
     return Replies.pack("bad_id_counter", redis.call("GET", keys.id))
   end
@@ -71,7 +71,9 @@ local function add_all(keys, args, now)
   return Replies.pack("ok", ids, first_due)
 end
 
-Library.command("enqueue", {}, { jobs = "table", max_waiting = "?number", idem = "?string" }, function(keys, args, now)
+Library.command("enqueue", {}, {
+  jobs = "table", max_waiting = "?number", idem = "?string", given = "?number",
+}, function(keys, args, now)
   local fault, too_dear = fault_of(args.jobs)
   if fault then
     return Replies.bad_argument(fault)

@@ -24,8 +24,10 @@ end
 
 -- Automatic ids are reserved in one go, unless a custom id among the rows may move the counter between them, or a row
 -- may turn out to need none.
+-- given: an id that was given before, if the caller knows one: a replica that takes over may have an older counter, and
+-- what ran under a lost job's id must not meet another job there. A queue that has no counter begins anew.
 -- Returns a function that yields the next one, or nil when somebody wrote a counter that is no integer.
-function Adding.id_source(keys, rows)
+function Adding.id_source(keys, rows, given)
   local automatic, one_by_one = 0, false
   for _, row in ipairs(rows) do
     automatic = automatic + (row[9] and 0 or 1)
@@ -34,10 +36,16 @@ function Adding.id_source(keys, rows)
   if automatic == 0 then
     return function() end
   end
-  local last = redis.pcall("INCRBY", keys.id, one_by_one and 0 or automatic)
+  local reserved = one_by_one and 0 or automatic
+  local last = redis.pcall("INCRBY", keys.id, reserved)
   if type(last) ~= "number" then
     return nil
-  elseif one_by_one then
+  end
+  local behind = given and last > reserved and given <= EXACT and given - (last - reserved) or 0
+  if behind > 0 then
+    last = redis.call("INCRBY", keys.id, string.format("%.0f", behind))
+  end
+  if one_by_one then
     return Adding.counter(keys)
   elseif last > EXACT then
     redis.call("DECRBY", keys.id, automatic)
