@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     )
     from glidemq.client.flow_jobs import DagNode, FlowJob
     from glidemq.client.flow_producer import FlowProducer, JobNode
+    from glidemq.client.flow_shapes import chain, chord, dag, group
+    from glidemq.client.graph_order import topo_sort, validate_dag
     from glidemq.client.job_logs import JobLogs
     from glidemq.client.producer import Producer
     from glidemq.client.queue import Queue
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         ClosedError,
         ConfigurationError,
         ConnectionError,
+        CycleError,
         DelayedError,
         DetourError,
         GlideMQError,
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
         UnrecoverableError,
         UsageBusyError,
         ValidationError,
+        WaitingChildrenError,
     )
     from glidemq.job import AbortSignal, Job, Signal, SuspendInfo, SyncJob
     from glidemq.options import (
@@ -84,6 +88,7 @@ if TYPE_CHECKING:
         JobUsage,
         OnFailure,
         Ordering,
+        ParentJob,
         RateLimit,
         RepeatableJob,
         Retention,
@@ -113,6 +118,8 @@ _HOMES = {
     ),
     "glidemq.client.flow_jobs": ("DagNode", "FlowJob"),
     "glidemq.client.flow_producer": ("FlowProducer", "JobNode"),
+    "glidemq.client.flow_shapes": ("chain", "chord", "dag", "group"),
+    "glidemq.client.graph_order": ("topo_sort", "validate_dag"),
     "glidemq.client.dead_letter_summary": ("DeadLetterSummary", "FailureClass", "ReplayStatistics"),
     "glidemq.client.job_logs": ("JobLogs",),
     "glidemq.client.producer": ("Producer",),
@@ -132,6 +139,7 @@ _HOMES = {
         "ClosedError",
         "ConfigurationError",
         "ConnectionError",
+        "CycleError",
         "DelayedError",
         "DetourError",
         "GlideMQError",
@@ -156,6 +164,7 @@ _HOMES = {
         "UnrecoverableError",
         "UsageBusyError",
         "ValidationError",
+        "WaitingChildrenError",
     ),
     "glidemq.job": ("AbortSignal", "Job", "Signal", "SuspendInfo", "SyncJob"),
     "glidemq.options": (
@@ -171,6 +180,7 @@ _HOMES = {
         "OnFailure",
         "JobUsage",
         "Ordering",
+        "ParentJob",
         "RateLimit",
         "RepeatableJob",
         "Retention",
@@ -202,6 +212,7 @@ __all__ = [
     "ConnectionError",
     "ConnectionOptions",
     "CountEvent",
+    "CycleError",
     "DagNode",
     "DeadLetterQueue",
     "DeadLetterSummary",
@@ -237,6 +248,7 @@ __all__ = [
     "MetricsPoint",
     "OnFailure",
     "Ordering",
+    "ParentJob",
     "PayloadValidationError",
     "PriorityChangedEvent",
     "Processor",
@@ -277,12 +289,19 @@ __all__ = [
     "ValidationError",
     "VectorField",
     "VectorMatch",
+    "WaitingChildrenError",
     "Worker",
     "WorkerInfo",
     "__version__",
+    "chain",
+    "chord",
+    "dag",
     "get_usage_summary",
     "graceful_shutdown",
+    "group",
     "serverless_pool",
+    "topo_sort",
+    "validate_dag",
 ]
 
 

@@ -24,6 +24,17 @@ class ValidationError(GlideMQError, ValueError):
     """An argument is out of range or malformed; nothing was sent to the server."""
 
 
+class CycleError(ValidationError):
+    """The nodes of a graph wait for one another in a circle; nothing was sent to the server.
+
+    cycle: the names, each depending on the next; the first one comes again at the end.
+    """
+
+    def __init__(self, cycle: list[str]) -> None:
+        super().__init__("DAG contains a cycle: " + " -> ".join(cycle))
+        self.cycle = cycle
+
+
 class ConfigurationError(GlideMQError, ValueError):
     """A setting, a module:app or a combination of options cannot work; says what to change."""
 
@@ -181,6 +192,17 @@ class RateLimitError(DetourError):
         if duration is not None and not _is_positive_duration(duration):
             raise ValidationError("RateLimitError requires a positive finite duration in seconds")
         self.duration = duration
+
+
+class WaitingChildrenError(DetourError):
+    """Raise in a processor: the job waits, without a slot, until all its children have ended, and runs again then.
+
+    `job.move_to_waiting_children()` raises it once the server has been told. If no child is left to wait for, the job
+    runs again at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("Job moved to waiting-children state")
 
 
 class GroupRateLimitError(DetourError):

@@ -96,9 +96,9 @@ def test_hash_fields_are_derived_from_the_options() -> None:
     wire = to_wire(
         {"delay": 2, "priority": 3, "lifo": True, "ttl": 4, "attempts": 5, "job_id": "x", "timeout": 1}
     )
-    assert wire[1:] == (2000, 3, True, 4000, 5, "x", None, 0, None)
+    assert wire[1:] == (2000, 3, True, 4000, 5, "x", None, 0, None, (), False)
     assert to_wire({}) is NO_OPTIONS
-    assert NO_OPTIONS == (b"{}", 0, 0, False, 0, 0, None, None, 0, None)
+    assert NO_OPTIONS == (b"{}", 0, 0, False, 0, 0, None, None, 0, None, (), False)
 
 
 def test_group_and_cost_are_derived_in_thousandths_of_tokens() -> None:
@@ -225,7 +225,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"zzz": 3},
         "Unknown job option 'zzz': known are attempts, backoff, cost, deduplication, delay, fallbacks, job_id, lifo,"
-        " lock_duration, on_failure, ordering, priority, remove_on_complete, remove_on_fail,"
+        " lock_duration, on_failure, ordering, parent, parents, priority, remove_on_complete, remove_on_fail,"
         " stream_limit, stream_ttl, timeout, ttl",
     ),
 ]  # fmt: skip

@@ -29,6 +29,8 @@ READING: dict[str, Arguments] = {
     "get_usage_buckets": {"first": 0, "last": 0},
     "read_stream": {"id": "1", "last_id": "0-0", "count": 10},
     "get_flow_usage": {"rows": [["1", "0"]]},
+    "get_children": {"id": "1", "cursor": "0"},
+    "get_fields": {"rows": []},
     "read_outbox": {"limit": 10, "after": "", "min_age_ms": 0},
 }
 WRITING: dict[str, Arguments] = {
@@ -44,6 +46,7 @@ WRITING: dict[str, Arguments] = {
     "rate_limit_group": {"rows": []},
     "rate_limit_group_external": {"group_key": "k", "duration_ms": 1000, "extend": "max"},
     "promote_job": {"id": "1"},
+    "move_to_waiting_children": {"rows": []},
     "hear_children": {"rows": []},
     "clear_outbox": {"entries": []},
     "revoke": {"id": "1"},
@@ -53,6 +56,7 @@ WRITING: dict[str, Arguments] = {
     "obliterate": {"force": True, "limit": 10},
 }
 GROWING: dict[str, Arguments] = {
+    "register_child": {"parents": [], "member": "glide:{x}:1"},
     "reserve_ids": {"count": 1, "custom": []},
     "add_flow": {"jobs": []},
     "add_log": {"id": "1", "line": "x"},

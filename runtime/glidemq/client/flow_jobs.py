@@ -8,6 +8,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 import orjson
 
+from glidemq.client.graph_order import dependencies_of, levels_of, topo_sort
 from glidemq.commands.enqueue import Family, JobRow
 from glidemq.commands.keys import QueueKeys
 from glidemq.errors import SerializationError, ValidationError
@@ -51,7 +52,7 @@ class PlannedJob:
     """A checked job of a flow, its relatives, and its id once there is one.
 
     parent: the one job that waits for it, as its hash says. dependents: in a graph there may be several, which stand in
-        a set instead.
+        a set instead. height: the length of the longest way down; every parent is higher than its children.
     """
 
     name: str
@@ -62,6 +63,7 @@ class PlannedJob:
     children: list[PlannedJob] = field(default_factory=list["PlannedJob"])
     parent: PlannedJob | None = None
     dependents: list[PlannedJob] = field(default_factory=list["PlannedJob"])
+    height: int = 0
     id: str = ""
 
     @property
@@ -139,6 +141,10 @@ class FlowPreparation:
             raise ValidationError(
                 "deduplication is not for the jobs of a flow: give the whole flow custom ids instead"
             )
+        if wire.parents:
+            raise ValidationError(
+                "parent and parents are not for the jobs of a flow: its own structure says who waits"
+            )
         return wire
 
     # -- trees -------------------------------------------------------------------------------------------
@@ -157,7 +163,31 @@ class FlowPreparation:
                 planned.parent = job
                 job.children.append(planned)
                 stack.append((planned, child))
+        for parent in _parents(root):
+            parent.height = 1 + max(child.height for child in parent.children)
         return root
+
+    # -- graphs ------------------------------------------------------------------------------------------
+
+    def graph(self, given: Sequence[DagNode]) -> list[PlannedJob]:
+        """A whole graph, in the order in which Node numbers it: each job before those it waits for.
+
+        Raises as `prepare` and `validate_dag` do.
+        """
+        dependencies = dependencies_of(given)
+        ordered = topo_sort(given)
+        levels = levels_of(dependencies)
+        jobs = {node["name"]: self.prepare(node, DagNode, "DAG node") for node in given}
+        for name, job in jobs.items():
+            job.height = levels[name]
+            job.children = [jobs[dep] for dep in dependencies[name]]
+            for child in job.children:
+                child.dependents.append(job)
+        for job in jobs.values():
+            if not job.children and len(job.dependents) == 1:
+                [job.parent] = job.dependents
+                job.dependents = []
+        return [jobs[name] for name in sorted(ordered, key=lambda name: -levels[name])]
 
 
 def _together(name: str, what: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from glidemq.client.connecting import choose_connection
 from glidemq.client.flow_jobs import (
+    DagNode,
     FlowJob,
     FlowPreparation,
     PlannedJob,
@@ -27,6 +28,7 @@ from glidemq.serializer import JSON_SERIALIZER, Serializer
 R = TypeVar("R")
 
 DUPLICATE_IN_FLOW = "Duplicate job ID in flow"
+DUPLICATE_IN_DAG = "Duplicate job ID in DAG"
 
 
 class JobNode(NamedTuple):
@@ -108,6 +110,20 @@ class FlowProducer:
         by_add = [job for root in roots for job in in_order_of_adds(root)]
         await self._write(by_id, by_add, DUPLICATE_IN_FLOW)
         return [self._node(root) for root in roots]
+
+    async def add_dag(self, nodes: Iterable[DagNode]) -> dict[str, Job[Any, Any]]:
+        """Add a graph of jobs: each runs once those named in its `deps` have ended; several may wait for the same one.
+
+        Returns the jobs by their names. Written like a tree, and within the same bounds all or none.
+
+        Raises, before anything is sent: ValidationError "Duplicate node name: …" and 'Node "…" depends on unknown node
+        "…"', CycleError, and as `add`. Afterwards: ValidationError "Duplicate job ID in DAG", and as `add`.
+        """
+        self._check_open()
+        jobs = self._preparation.graph(list(nodes))
+        if jobs:
+            await self._write(jobs, jobs, DUPLICATE_IN_DAG)
+        return {job.name: self._job(job) for job in jobs}
 
     async def _write(self, by_id: Sequence[PlannedJob], by_add: Sequence[PlannedJob], duplicate: str) -> None:
         custom = [(job.keys, job.wire.job_id) for job in by_id if job.wire.job_id is not None]

@@ -62,7 +62,7 @@ class FlowWriter:
         """Write jobs that have their ids."""
         batches = list(_batches(jobs))
         if len(batches) > 1:
-            parents = [job for job in reversed(jobs) if job.children]
+            parents = [job for job in jobs if job.children]
             leaves = [job for job in jobs if not job.children]
             phases = [list(_batches(parents)), list(_batches(leaves))]
         else:
@@ -78,7 +78,7 @@ class FlowWriter:
                         raise result
         except BaseException as error:
             if written:
-                await self._take_back(jobs, written, error)
+                await self._take_back(written, len(jobs), error)
             raise
 
     async def _add_batch(self, batch: _Batch, written: list[PlannedJob]) -> None:
@@ -93,24 +93,20 @@ class FlowWriter:
             raise self._taken(taken)
         written += batch.jobs
 
-    async def _take_back(
-        self, jobs: Sequence[PlannedJob], written: list[PlannedJob], error: BaseException
-    ) -> None:
+    async def _take_back(self, written: list[PlannedJob], planned: int, error: BaseException) -> None:
         """Remove what was written, roots first: the removal of a child would make its parent fail."""
-        mine = set(written)
         left = 0
-        for job in reversed(jobs):
-            if job in mine:
-                try:
-                    removal = await self._connection.execute(RemoveCommand(job.keys.meta, job_id=job.id))
-                    while removal.following is not None:
-                        removal = await self._connection.execute(removal.following)
-                except GlideMQError:
-                    left += 1
+        for job in sorted(written, key=lambda job: -job.height):
+            try:
+                removal = await self._connection.execute(RemoveCommand(job.keys.meta, job_id=job.id))
+                while removal.following is not None:
+                    removal = await self._connection.execute(removal.following)
+            except GlideMQError:
+                left += 1
         error.add_note(
-            f"{len(written)} of {len(jobs)} jobs of the flow had been added and were removed again"
+            f"{len(written)} of {planned} jobs of the flow had been added and were removed again"
             if not left
-            else f"{left} of {len(jobs)} jobs of the flow could not be removed again"
+            else f"{left} of {planned} jobs of the flow could not be removed again"
         )
 
     def _taken(self, job_id: str) -> ValidationError:

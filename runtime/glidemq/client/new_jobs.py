@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeAlias
 
-from glidemq.commands.enqueue import JobRow
+from glidemq.commands.enqueue import Family, JobRow
 from glidemq.errors import SerializationError, ValidationError
 from glidemq.job.record import In
 from glidemq.options import NO_OPTIONS, JobOptions, WireOptions, check_job_name, to_wire
@@ -17,11 +17,12 @@ NewJob: TypeAlias = tuple[str, In] | tuple[str, In, JobOptions]
 
 
 class PreparedJob(NamedTuple, Generic[In]):
-    """A checked job: its packed row, and what it was made from."""
+    """A checked job: its packed row, and what it was made from; `text` is the data as it is stored."""
 
     row: bytes
     name: str
     data: In
+    text: bytes
     wire: WireOptions
 
 
@@ -41,7 +42,7 @@ class JobPreparation:
         text = self._payload.dump_data(data)
         if self._compression is not None:
             text = self._compression.deflate(text)
-        return PreparedJob(_row(name, text, wire), name, data, wire)
+        return PreparedJob(job_row(name, text, wire), name, data, text, wire)
 
     def prepare_all(self, jobs: Iterable[NewJob[In]]) -> list[PreparedJob[In]]:
         """All jobs of an `add_bulk`; a note of the error names the offending job's position."""
@@ -60,9 +61,13 @@ class JobPreparation:
             raise
 
 
-def _row(name: str, data: bytes, wire: WireOptions) -> bytes:
+def job_row(
+    name: str, data: bytes, wire: WireOptions, *, job_id: str | None = None, family: Family | None = None
+) -> bytes:
+    """The row of one job. job_id: the id that was reserved for it, if it has none of its own."""
     if wire is NO_OPTIONS:
         return JobRow.pack(name, data)
+    parent = wire.parents[0] if wire.parents and not wire.has_several_parents else None
     return JobRow.pack(
         name,
         data,
@@ -72,8 +77,11 @@ def _row(name: str, data: bytes, wire: WireOptions) -> bytes:
         lifo=wire.lifo,
         ttl_ms=wire.ttl_ms,
         attempts=wire.attempts,
-        custom_id=wire.job_id,
+        custom_id=job_id or wire.job_id,
+        parent_id=None if parent is None else parent.id,
+        parent_queue=None if parent is None else parent.queue,
         group=wire.group,
         cost=wire.cost,
         deduplication=wire.deduplication,
+        family=family,
     )

@@ -34,9 +34,9 @@ class Producer(QueueHandle, Generic[In]):
     async def add(self, name: str, data: In, **options: Unpack[JobOptions]) -> str | None:
         """Add a job; its id, or None when nothing was added. Else as `Queue.add`."""
         self._check_open()
-        return await self._adder.submit(self._preparation.prepare(name, data, options).row)
+        return await self._add(self._preparation.prepare(name, data, options))
 
     async def add_bulk(self, jobs: Iterable[NewJob[In]]) -> list[str | None]:
         """Add many jobs; one id for each, None for those not added. Else as `Queue.add_bulk`."""
         self._check_open()
-        return await self._adder.add_all([new.row for new in self._preparation.prepare_all(jobs)])
+        return await self._add_all(self._preparation.prepare_all(jobs))

@@ -109,7 +109,7 @@ class Queue(
         """
         self._check_open()
         new = self._preparation.prepare(name, data, options)
-        job_id = await self._adder.submit(new.row)
+        job_id = await self._add(new)
         return None if job_id is None else self._added(job_id, new)
 
     async def add_bulk(self, jobs: Iterable[NewJob[In]]) -> list[Job[In, Out]]:
@@ -123,7 +123,7 @@ class Queue(
         """
         self._check_open()
         given = self._preparation.prepare_all(jobs)
-        ids = await self._adder.add_all([new.row for new in given])
+        ids = await self._add_all(given)
         return [
             self._added(job_id, new) for job_id, new in zip(ids, given, strict=True) if job_id is not None
         ]
@@ -166,7 +166,7 @@ class Queue(
             )
         new = self._preparation.prepare(name, data, options)
         async with EndWatch(self._owned.options, self.keys, self._connection, self._payload) as watch:
-            job_id = await self._adder.submit(new.row)
+            job_id = await self._add(new)
             if job_id is None:
                 raise JobStateError(
                     "Queue.add_and_wait() cannot wait on a deduplicated/skipped/duplicate-ID add that returned"

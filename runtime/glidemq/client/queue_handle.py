@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
 from glidemq.client.adder import Adder
+from glidemq.client.child_adding import add_child, stands_elsewhere
 from glidemq.client.connecting import choose_connection
-from glidemq.client.new_jobs import JobPreparation
+from glidemq.client.new_jobs import JobPreparation, PreparedJob
 from glidemq.commands.command import Command
 from glidemq.commands.keys import DEFAULT_PREFIX, QueueKeys
 from glidemq.config import ConnectionOptions
@@ -103,6 +104,20 @@ class QueueHandle:
     def _check_open(self) -> None:
         if self._closing is not None:
             raise ClosedError(f"{self._kind} is closing")
+
+    async def _add(self, new: PreparedJob[Any]) -> str | None:
+        """The id of one new job; None when it counts as added already."""
+        if stands_elsewhere(new.wire, self.name):
+            return await add_child(self._connection, self.keys, new)
+        return await self._adder.submit(new.row)
+
+    async def _add_all(self, jobs: Sequence[PreparedJob[Any]]) -> list[str | None]:
+        """The ids of new jobs, in their order."""
+        together = [job for job in jobs if not stands_elsewhere(job.wire, self.name)]
+        ids = iter(await self._adder.add_all([job.row for job in together]))
+        if len(together) == len(jobs):
+            return list(ids)
+        return [await self._add(job) if stands_elsewhere(job.wire, self.name) else next(ids) for job in jobs]
 
     async def _execute(self, command: Command[R]) -> R:
         self._check_open()

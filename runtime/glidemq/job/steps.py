@@ -20,6 +20,7 @@ from glidemq.commands.update_data import UpdateDataCommand
 from glidemq.commands.update_progress import UpdateProgressCommand
 from glidemq.errors import JobTimeoutError, ValidationError
 from glidemq.job.delay_steps import DelaySteps
+from glidemq.job.family_steps import FamilySteps
 from glidemq.job.group_pause_steps import GroupPauseSteps
 from glidemq.job.model_calls import ModelCalls
 from glidemq.job.record import In, Out
@@ -36,6 +37,7 @@ UNKNOWN_STATE: Final = "unknown"
 
 class JobSteps(
     DelaySteps[In, Out],
+    FamilySteps[In, Out],
     GroupPauseSteps[In, Out],
     ModelCalls[In, Out],
     SuspendSteps[In, Out],

@@ -13,7 +13,7 @@ from glidemq.job.chunk_lanes import new_lane_id
 from glidemq.job.record import In, Out
 from glidemq.job.stepping import Steps, drive_blocking
 from glidemq.job.steps import FinalState, JobSteps
-from glidemq.options import Duration
+from glidemq.options import Duration, ParentJob
 from glidemq.options.usage import usage_report
 from glidemq.options.vectors import AttributeValue
 
@@ -263,6 +263,37 @@ class SyncJob(JobSteps[In, Out]):
             else's, or gone.
         """
         raise self._run(self._move_to_delayed_steps(when, next_step))
+
+    def move_to_waiting_children(self) -> NoReturn:
+        """Stop this run here until all children have ended; the job runs again then, from the top of the processor.
+
+        Meanwhile it holds no slot. If no child is left to wait for, it runs again at once: have the next run tell by
+        `get_children_values()`, or by the job's data, that the children were added before. If a child has failed whose
+        `on_failure` is "fail_parent", the job fails. No attempt is charged.
+
+        Raises:
+            WaitingChildrenError: always, once that is done; let it through. JobStateError: the job is not being
+            processed. LeaseLostError, JobNotFoundError: it is somebody else's, or gone.
+        """
+        raise self._run(self._move_to_waiting_children_steps())
+
+    def get_children_values(self) -> dict[str, Any]:
+        """What the job's completed children have returned, by their names (`glide:{queue}:id`).
+
+        Raises JobNotFoundError when the job was removed.
+        """
+        return self._run(self._children_values_steps())
+
+    def get_failed_children_values(self) -> dict[str, str]:
+        """Why children of the job have failed, by their names; those whose edge was removed are left out.
+
+        Raises JobNotFoundError when the job was removed.
+        """
+        return self._run(self._failed_children_values_steps())
+
+    def get_parents(self) -> list[ParentJob]:
+        """The jobs that wait for this one. Raises JobNotFoundError when it was removed."""
+        return self._run(self._parents_steps())
 
     def wait_until_finished(self, poll: Duration = 0.5, timeout: Duration = 30) -> FinalState:
         """Return once the job is "completed" or has "failed" for good; its fields are those of its end then.

@@ -9,6 +9,7 @@ from glidemq.options.fallbacks import Fallback
 from glidemq.options.job_options import NO_OPTIONS, JobOptions, OnFailure, WireOptions, from_wire, to_wire
 from glidemq.options.names import check_job_id, check_job_name, check_prefix, check_queue_name
 from glidemq.options.ordering import Ordering, TokenBucket
+from glidemq.options.parents import ParentJob
 from glidemq.options.rate_limit import RateLimit
 from glidemq.options.retention import Retention
 from glidemq.options.schedule import Instant, JobTemplate, Schedule, check_scheduler_name
@@ -32,6 +33,7 @@ __all__ = [
     "JobUsage",
     "OnFailure",
     "Ordering",
+    "ParentJob",
     "RateLimit",
     "RepeatableJob",
     "Retention",

@@ -37,6 +37,13 @@ from glidemq.options.ordering import (
     ordering_from_wire,
     ordering_to_wire,
 )
+from glidemq.options.parents import (
+    ParentJob,
+    parent_from_wire,
+    parent_to_wire,
+    parents_from_wire,
+    parents_to_wire,
+)
 from glidemq.options.retention import Retention, retention_from_wire, retention_to_wire
 
 MAX_PRIORITY = 2048
@@ -51,6 +58,8 @@ class JobOptions(TypedDict, total=False):
     job_id: an id of one's own, unique in the queue; adding it twice adds nothing the second time.
     on_failure: what this job's parent does if it fails for good, by whatever way. "fail_parent" (default): it fails as
         well; "ignore": it counts this child as done; "remove": it forgets this child; "continue": it runs at once.
+    parent: a job that is to wait for this one, for example the running one that adds it; a `ParentJob`, or a mapping
+        with its fields. parents: several of them, instead.
     deduplication: which earlier adds this one repeats, and what then; a `Deduplication`, or a mapping with its fields.
         It is checked before `job_id`.
     delay: seconds or timedelta before the job may run.
@@ -74,6 +83,8 @@ class JobOptions(TypedDict, total=False):
     job_id: str | None
     deduplication: Deduplication | Mapping[str, Any] | None
     on_failure: OnFailure | None
+    parent: ParentJob | Mapping[str, str] | None
+    parents: Sequence[ParentJob | Mapping[str, str]] | None
     delay: Duration | None
     priority: int | None
     lifo: bool | None
@@ -94,7 +105,7 @@ class JobOptions(TypedDict, total=False):
 class WireOptions(NamedTuple):
     """Checked options: the `opts` JSON and what is repeated in the job hash. 0 means "none" throughout.
 
-    cost: in thousandths of tokens.
+    cost: in thousandths of tokens. has_several_parents: `parents` was given, so that they stand in a set.
     """
 
     json: bytes
@@ -107,6 +118,8 @@ class WireOptions(NamedTuple):
     group: GroupOnWire | None = None
     cost: int = 0
     deduplication: DeduplicationOnWire | None = None
+    parents: tuple[ParentJob, ...] = ()
+    has_several_parents: bool = False
 
 
 NO_OPTIONS = WireOptions(b"{}", 0, 0, False, 0, 0, None)
@@ -133,6 +146,9 @@ def to_wire(options: Mapping[str, object]) -> WireOptions:
     deduplication = wire.get("deduplication")
     if ordering is not None and wire.get("lifo"):
         raise ValidationError("lifo and ordering.key cannot be used together")
+    if "parent" in wire and "parents" in wire:
+        raise ValidationError("parent and parents cannot be used together")
+    parents = parents_from_wire(wire.get("parents") or [wire["parent"]] if wire.keys() & _PARENTAGE else [])
     return WireOptions(
         orjson.dumps(wire),
         wire.get("delay", 0),
@@ -144,6 +160,8 @@ def to_wire(options: Mapping[str, object]) -> WireOptions:
         group_on_wire(ordering, cost) if ordering is not None else None,
         cost,
         deduplication_on_wire(deduplication) if deduplication is not None else None,
+        tuple(parents),
+        "parents" in wire,
     )
 
 
@@ -218,6 +236,9 @@ def lock_duration_ms(value: object) -> int:
     return milliseconds
 
 
+_PARENTAGE = frozenset({"parent", "parents"})
+
+
 class _Rule(NamedTuple):
     wire_name: str
     to_wire: Callable[[object], Any]
@@ -227,6 +248,8 @@ class _Rule(NamedTuple):
 _RULES: dict[str, _Rule] = {
     "job_id": _Rule("jobId", check_job_id, str),
     "on_failure": _Rule("x-py:onFailure", _on_failure, _on_failure),
+    "parent": _Rule("parent", parent_to_wire, parent_from_wire),
+    "parents": _Rule("parents", parents_to_wire, parents_from_wire),
     "deduplication": _Rule("deduplication", deduplication_to_wire, deduplication_from_wire),
     "delay": _Rule("delay", delay_ms, seconds),
     "priority": _Rule("priority", check_priority, int),

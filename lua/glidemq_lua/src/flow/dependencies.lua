@@ -132,6 +132,13 @@ function Dependencies.hear(settlement, parent_id, member, what, text)
   end
 end
 
+-- What the books of a parent say of a child: whether it need not be waited for, why it failed or false, and whether its
+-- return value is kept here.
+function Dependencies.about(keys, id, member)
+  local fields = redis.call("HMGET", keys.job .. id, DONE .. member, FAILED .. member)
+  return fields[1] ~= false, fields[2], redis.call("HEXISTS", keys.job .. id, VALUE .. member) == 1
+end
+
 -- Notes the children of a job, which will wait for them, or is running and may.
 function Dependencies.add(keys, id, members)
   for first = 1, #members, CHUNK do

@@ -1,0 +1,28 @@
+-- register_child: a job that is about to be added will be a child of these. Before it exists, so that no parent is told
+-- that all its children have ended while one is on its way.
+-- Moves:  nothing
+-- Keys:   job, deps
+-- Args:   parents [id], member (the child's name)
+-- Reply:  ["ok"] | ["missing", id] | ["ended", id]; then nothing was registered
+-- Errors: bad_argument
+-- Events: none
+Library.command("register_child", {}, { parents = "table", member = "string" }, function(keys, args)
+  if not Keys.split_member(args.member) then
+    return Replies.bad_argument("member must be the name of a job")
+  end
+  for number, id in ipairs(args.parents) do
+    if type(id) ~= "string" then
+      return Replies.bad_argument("parent " .. number .. " must be an id")
+    end
+    local job = redis.call("HMGET", keys.job .. id, "id", "state")
+    if not job[1] then
+      return Replies.pack("missing", id)
+    elseif Schedulers.has_ended(job[2]) then
+      return Replies.pack("ended", id)
+    end
+  end
+  for _, id in ipairs(args.parents) do
+    Dependencies.add(keys, id, { args.member })
+  end
+  return Replies.pack("ok")
+end)

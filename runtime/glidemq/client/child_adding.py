@@ -1,0 +1,94 @@
+"""Adding a job to parents that stand elsewhere, or to several: first they expect it, then it comes into being."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+
+from glidemq.client.new_jobs import PreparedJob, job_row
+from glidemq.commands.add_flow import AddFlowCommand
+from glidemq.commands.enqueue import Family
+from glidemq.commands.hear_children import ChildNews, HearChildrenCommand
+from glidemq.commands.keys import QueueKeys
+from glidemq.commands.register_child import RegisterChildCommand
+from glidemq.commands.reserve_ids import ReserveIdsCommand
+from glidemq.connection.connection import Connection
+from glidemq.errors import UnknownOutcomeError, ValidationError
+from glidemq.options import ParentJob, WireOptions
+
+
+def stands_elsewhere(wire: WireOptions, queue: str) -> bool:
+    """Whether a job of `queue` has parents that the call which adds it cannot tell."""
+    return bool(wire.parents) and (wire.has_several_parents or wire.parents[0].queue != queue)
+
+
+async def add_child(connection: Connection, keys: QueueKeys, new: PreparedJob[object]) -> str | None:
+    """Add one job with parents elsewhere; its id, or None when a job with its `job_id` exists.
+
+    Whatever happens, the parents either wait for a job that will end, or do not wait for it.
+    Raises JobNotFoundError and JobStateError for parents that are gone or have ended, and what the connection raises.
+    """
+    return await asyncio.shield(asyncio.create_task(_add_child(connection, keys, new)))
+
+
+async def _add_child(connection: Connection, keys: QueueKeys, new: PreparedJob[object]) -> str | None:
+    wire = new.wire
+    if wire.deduplication is not None:
+        raise ValidationError(
+            "deduplication cannot be combined with parents in other queues, nor with several"
+        )
+    custom = [] if wire.job_id is None else [wire.job_id]
+    reserved = await connection.execute(ReserveIdsCommand(keys.meta, count=1 - len(custom), custom=custom))
+    if reserved.taken is not None:
+        return None
+    [job_id] = custom or reserved.ids
+    member = f"{keys.base}:{job_id}"
+    registered: list[ParentJob] = []
+    try:
+        for queue, ids in _by_queue(wire.parents).items():
+            await connection.execute(
+                RegisterChildCommand(QueueKeys(keys.prefix, queue).meta, parents=ids, member=member)
+            )
+            registered += [ParentJob(queue, parent_id) for parent_id in ids]
+        taken = await connection.execute(AddFlowCommand(keys.meta, rows=[_row(new, keys, job_id)]))
+    except UnknownOutcomeError:
+        raise  # it may have been added: the parents go on waiting, and find out if it was not
+    except BaseException:
+        await _withdraw(connection, keys, registered, member)
+        raise
+    if taken is not None:
+        await _withdraw(connection, keys, registered, member)
+        return None
+    return job_id
+
+
+def _row(new: PreparedJob[object], keys: QueueKeys, job_id: str) -> bytes:
+    wire = new.wire
+    if not wire.has_several_parents:
+        return job_row(new.name, new.text, wire, job_id=job_id)
+    return job_row(
+        new.name,
+        new.text,
+        wire,
+        job_id=job_id,
+        family=Family(
+            parents=[f"{QueueKeys(keys.prefix, parent.queue).base}:{parent.id}" for parent in wire.parents],
+            parent_ids=orjson.dumps([parent.id for parent in wire.parents]),
+            parent_queues=orjson.dumps([parent.queue for parent in wire.parents]),
+        ),
+    )
+
+
+async def _withdraw(connection: Connection, keys: QueueKeys, parents: list[ParentJob], member: str) -> None:
+    """The job is not going to be: nobody waits for it any more."""
+    for queue, ids in _by_queue(parents).items():
+        rows = [ChildNews.pack(parent_id, member, "remove", "not added") for parent_id in ids]
+        await connection.execute(HearChildrenCommand(QueueKeys(keys.prefix, queue).meta, rows=rows))
+
+
+def _by_queue(parents: list[ParentJob] | tuple[ParentJob, ...]) -> dict[str, list[str]]:
+    queues: dict[str, list[str]] = {}
+    for queue, parent_id in parents:
+        queues.setdefault(queue, []).append(parent_id)
+    return queues
