@@ -86,6 +86,7 @@ if TYPE_CHECKING:
         JobOptions,
         JobTemplate,
         JobUsage,
+        LimitKey,
         OnFailure,
         Ordering,
         ParentJob,
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
         Schedule,
         SchedulerEntry,
         TokenBucket,
+        TokenLimiter,
     )
     from glidemq.options.vectors import IndexField, VectorField
     from glidemq.serializer import JSON_SERIALIZER, Serializer
@@ -179,6 +181,7 @@ _HOMES = {
         "JobTemplate",
         "OnFailure",
         "JobUsage",
+        "LimitKey",
         "Ordering",
         "ParentJob",
         "RateLimit",
@@ -187,6 +190,7 @@ _HOMES = {
         "Schedule",
         "SchedulerEntry",
         "TokenBucket",
+        "TokenLimiter",
     ),
     "glidemq.options.vectors": ("IndexField", "VectorField"),
     "glidemq.serializer": ("JSON_SERIALIZER", "Serializer"),
@@ -244,6 +248,7 @@ __all__ = [
     "JobUsage",
     "LeaseLostError",
     "LibraryVersionError",
+    "LimitKey",
     "Metrics",
     "MetricsPoint",
     "OnFailure",
@@ -280,6 +285,7 @@ __all__ = [
     "SuspendInfo",
     "SyncJob",
     "TokenBucket",
+    "TokenLimiter",
     "UnknownOutcomeError",
     "UnrecoverableError",
     "UsageBusyError",

@@ -29,7 +29,9 @@ from glidemq.options import (
     Batch,
     BatchRule,
     Duration,
+    LimitKey,
     RateLimit,
+    TokenLimiter,
     batch_rule,
     check_prefix,
     check_queue_name,
@@ -43,6 +45,7 @@ from glidemq.options.dead_letter_queue import (
     dead_letter_queue_to_plain,
 )
 from glidemq.options.job_options import lock_duration_ms
+from glidemq.options.token_limiter import QueueLimits, queue_limits
 from glidemq.payload import Payload
 from glidemq.serializer import JSON_SERIALIZER, Serializer
 
@@ -64,6 +67,7 @@ class Processor(Generic[In, Out]):
     batch: the function takes a list of jobs; None: one job.
     limiter: how many jobs may start per window; None: as many as the queue's own limits let.
     dead_letters: the queue's dead letter queue, if the app names one.
+    limits: what its jobs may use per window of time; None: no limit.
     """
 
     queue: str
@@ -81,6 +85,7 @@ class Processor(Generic[In, Out]):
     batch: BatchRule | None = None
     limiter: RateLimitOnWire | None = None
     dead_letters: DeadLetterQueueOnWire | None = None
+    limits: QueueLimits | None = None
 
     @property
     def place(self) -> str:
@@ -168,6 +173,9 @@ class App:
         batch: Batch | Mapping[str, Any] | None = None,
         limiter: RateLimit | Mapping[str, Any] | None = None,
         dead_letter_queue: str | DeadLetterQueue | Mapping[str, Any] | None = None,
+        token_limiter: TokenLimiter | Mapping[str, Any] | None = None,
+        estimated_tokens: int | None = None,
+        limit_key: LimitKey | None = None,
     ) -> Callable[[F], F]:
         """Declare the decorated function as the processor of a queue; the function itself is left as it is.
 
@@ -195,6 +203,11 @@ class App:
             own the stricter one counts.
         dead_letter_queue: where jobs of this queue go that fail for good; a name, a `DeadLetterQueue` or a mapping with
             its fields. Stored with the queue, for all its workers; None leaves what is stored.
+        token_limiter: how many tokens the jobs may use per window; a `TokenLimiter` or a mapping with its fields.
+        estimated_tokens: what a job is taken to use that states nothing; if not given, this is learned from what
+            jobs with its name have reported.
+        limit_key: whose limits hold back this queue, such as ("openai", "gpt"): queues with the same key share the
+            token limiter's windows and obey what `limits.observe` says about that key. By default the queue's name.
 
         Raises:
             ValidationError: a bad queue name, number, duration, strategy, limit, pool name, weight or batch.
@@ -213,6 +226,7 @@ class App:
         rule = None if batch is None else batch_rule(batch)
         limit = None if limiter is None else RateLimitOnWire.of(limiter, "limiter")
         dead_letters = dead_letter_queue_on_wire(dead_letter_queue, queue)
+        limits = queue_limits(token_limiter, estimated_tokens, limit_key)
 
         def declare(function: F) -> F:
             self._check_function(queue, function)
@@ -230,6 +244,7 @@ class App:
                 rule,
                 limit,
                 dead_letters,
+                limits,
             )
             return function
 
@@ -260,6 +275,7 @@ class App:
                     "batch": None if processor.batch is None else list(processor.batch),
                     "limiter": limiter_member(processor.limiter),
                     "dead_letter_queue": dead_letter_queue_to_plain(processor.dead_letters),
+                    "limits": processor.limits.manifest() if processor.limits else None,
                     "validates": processor.payload.validates,
                     "function": processor.place,
                 }

@@ -224,7 +224,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"atempts": 3}, "Unknown job option 'atempts': did you mean 'attempts'?"),
     (
         {"zzz": 3},
-        "Unknown job option 'zzz': known are attempts, backoff, cost, deduplication, delay, fallbacks, job_id, lifo,"
+        "Unknown job option 'zzz': known are attempts, backoff, cost, deduplication, delay,"
+        " estimated_tokens, fallbacks, job_id, lifo,"
         " lock_duration, on_failure, ordering, parent, parents, priority, remove_on_complete, remove_on_fail,"
         " stream_limit, stream_ttl, timeout, ttl",
     ),

@@ -17,6 +17,7 @@ from glidemq.connection.reader_connection import ReaderConnection
 from glidemq.errors import ConnectionError, GlideMQError
 from glidemq.pipeline.fair_turns import FairTurns
 from glidemq.pipeline.in_flight import InFlight
+from glidemq.pipeline.limits.limit_book import LimitBook
 from glidemq.pipeline.link import WorkLink
 from glidemq.pipeline.pump_context import PumpContext, QueueSettings
 from glidemq.pipeline.queue_pump import QueuePump
@@ -54,6 +55,7 @@ class Cell:
         self._domains: dict[QueuePump, FaultDomain] = {}
         self._on_drained = on_drained
         self._owns_commands = owns_commands
+        self._limits = LimitBook(commands)
         self._started = False
         self.turns = FairTurns(self.pumps, link)
         self.readers = ReaderSet(
@@ -77,7 +79,7 @@ class Cell:
         """Begin to serve a queue, or go by new settings: another version of the app may bring them."""
         pump = self._pumps.get(settings.queue)
         if pump is not None:
-            pump.settings = settings
+            pump.go_by(settings)
             return pump
         domain = self._domain_for_new_queue()
         pump = self._pumps[settings.queue] = QueuePump(settings, self._context_in(domain))
@@ -113,6 +115,7 @@ class Cell:
             posted=domain.messenger.posted,
             turns=self.turns,
             rests=self._queue_rests,
+            gate_of=self._limits.gate_of,
         )
 
     @property
@@ -184,6 +187,9 @@ class Cell:
                 await asyncio.gather(*(pump.close() for pump in self._pumps.values()))
         for pump in self._pumps.values():
             await pump.abandon()
+        with contextlib.suppress(GlideMQError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._limits.close()
         with contextlib.suppress(GlideMQError, TimeoutError):
             async with asyncio.timeout(1.0):
                 leaving = (domain.leave() for domain in self._fault_domains)

@@ -135,10 +135,12 @@ class LocalLink:
         if self._in_flight.take(lease.seq) is not None:
             if task.cancelled():  # a forced close
                 pump.give_back(lease)
-            elif task.result().succeeded:
-                pump.complete(task.result().row, lease, None, monotonic_ns() - started_ns)
             else:
-                pump.fail(task.result().row, lease, None)
+                outcome = task.result()
+                if outcome.succeeded:
+                    pump.complete(outcome.row, lease, None, monotonic_ns() - started_ns, outcome.tokens)
+                else:
+                    pump.fail(outcome.row, lease, None, outcome.tokens)
         self.slots_freed(pump.queue)
         pump.flush()
 

@@ -7,6 +7,11 @@ from typing import Final
 DEFAULT_PREFIX: Final = "glide"
 
 
+def limit_meta_key(prefix: str, limit_key: str) -> str:
+    """KEYS[1] of the commands that concern a limit key: a slot of its own, and never a queue's, for the colon."""
+    return f"{prefix}:x-py:{{limit:{limit_key}}}:meta"
+
+
 class QueueKeys:
     """All keys of one queue. They share the hash tag `{<queue>}`, hence one cluster slot.
 

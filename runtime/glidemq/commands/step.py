@@ -9,6 +9,7 @@ from glidemq.commands.command import Command, pack, unpack
 from glidemq.commands.fragments import packed_call
 from glidemq.commands.rate_limit import RateLimitOnWire, limiter_member
 from glidemq.commands.status import expect_ok
+from glidemq.commands.token_allowance import TokenAllowance, TokensDealt, tokens_dealt, tokens_member
 
 # What happens to a finished job: False keeps it, True removes it at once, a number keeps that many finished
 # jobs, a pair keeps (seconds or False, number or False).
@@ -83,7 +84,7 @@ class StepResult(NamedTuple):
     the next promotion or, when blocked by a rate limit, of the end of its window; -1 for none, not after
     `now_ms` when delayed jobs are due already. more: another step would find work. blocked: there is work that
     a limit keeps from starting, so asking again at once is useless. posted: another queue must hear of something that
-    happened in this call.
+    happened in this call. tokens: what became of the allowance, if one was given.
     """
 
     now_ms: int
@@ -96,6 +97,7 @@ class StepResult(NamedTuple):
     expired: int
     quarantined: int
     posted: bool = False
+    tokens: TokensDealt | None = None
 
 
 class StepCommand(Command[StepResult]):
@@ -104,7 +106,8 @@ class StepCommand(Command[StepResult]):
 
     run: unique per call; the n-th activation gets the token `<run>.<n>`. claimed: (entry id, job id) of
     entries that the blocking reader got. rung: ids of the doorbell's entries that it got. limiter: the
-    worker's own rate limit; if the queue has one too, the stricter counts. A call that starts nothing may be
+    worker's own rate limit; if the queue has one too, the stricter counts. tokens: what the started jobs may use
+    of a window's tokens. A call that starts nothing may be
     repeated: each completion counts once, by its token.
     """
 
@@ -112,7 +115,7 @@ class StepCommand(Command[StepResult]):
 
     __slots__ = (
         "ahead", "cell", "claimed", "complete", "consumer", "events", "limiter", "max_bytes", "metrics",
-        "replayable", "run", "rung", "slots",
+        "replayable", "run", "rung", "slots", "tokens",
     )  # fmt: skip
 
     def __init__(
@@ -129,6 +132,7 @@ class StepCommand(Command[StepResult]):
         claimed: Sequence[tuple[bytes, bytes]] = (),
         rung: Sequence[bytes] = (),
         limiter: RateLimitOnWire | None = None,
+        tokens: TokenAllowance | None = None,
         events: bool = True,
         metrics: bool = True,
     ) -> None:
@@ -142,6 +146,7 @@ class StepCommand(Command[StepResult]):
         self.claimed = claimed
         self.rung = rung
         self.limiter = limiter
+        self.tokens = tokens
         self.events = events
         self.metrics = metrics
         self.max_bytes = max_bytes
@@ -158,6 +163,7 @@ class StepCommand(Command[StepResult]):
                 "claimed": self.claimed,
                 "rung": self.rung,
                 "limiter": limiter_member(self.limiter),
+                "tokens": tokens_member(self.tokens),
                 "events": self.events,
                 "metrics": self.metrics,
                 "max_bytes": self.max_bytes,
@@ -168,7 +174,7 @@ class StepCommand(Command[StepResult]):
 
     def parse_reply(self, reply: list[Any]) -> StepResult:
         expect_ok(self.function, reply)
-        _, now_ms, outcomes, activations, hints = reply
+        _, now_ms, outcomes, activations, hints, *tokens = reply
         paused, next_due_ms, more, expired, quarantined, posted = hints
         return StepResult(
             now_ms,
@@ -181,4 +187,5 @@ class StepCommand(Command[StepResult]):
             expired,
             quarantined,
             bool(posted),
+            tokens_dealt(tokens[0] if tokens else None),
         )

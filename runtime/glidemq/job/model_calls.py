@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from glidemq.commands.report_tokens import ReportTokensCommand
 from glidemq.commands.stream_append import LEASE_LOST
 from glidemq.errors import LeaseLostError
 from glidemq.job.chunks import ChunkSource
@@ -11,9 +12,10 @@ from glidemq.job.detours import DetourSteps
 from glidemq.job.record import In, Out
 from glidemq.job.stepping import Steps
 from glidemq.job.stored_values import number
-from glidemq.job.usage_steps import report_usage_steps
+from glidemq.job.usage_steps import report_usage_steps, tokens_of
 from glidemq.options import duration_ms
 from glidemq.options.fallbacks import Fallback, fallback_at
+from glidemq.options.token_limiter import check_reported
 from glidemq.options.usage import JobUsage, UsageReport, usage_from_fields, usage_from_json
 
 
@@ -46,7 +48,15 @@ class ModelCalls(DetourSteps[In, Out]):
         """
         return fallback_at(self.wire_opts.get("fallbacks"), self.fallback_index)
 
+    def _tokens_steps(self, tokens: int) -> Steps[None]:
+        check_reported(tokens)
+        self._tokens_reported = tokens  # whatever becomes of the call: they are used
+        found: bool = yield ReportTokensCommand(self._queue_key, job_id=self.id, tokens=tokens)
+        if not found:
+            raise self._gone()
+
     def _report_usage_steps(self, report: UsageReport) -> Steps[None]:
+        self._tokens_of_usage = tokens_of(report)  # whatever becomes of the call: they are used
         raw = yield from report_usage_steps(self._queue_key, self.id, self.token, report)
         self._usage_json = raw
 

@@ -52,6 +52,8 @@ class JobRecord(StoredProperties, Generic[In, Out]):
         "_raw_data",
         "_raw_opts",
         "_timestamp",
+        "_tokens_of_usage",
+        "_tokens_reported",
         "_usage_json",
         "attempts_made",
         "deserialization_failed",
@@ -95,6 +97,8 @@ class JobRecord(StoredProperties, Generic[In, Out]):
     _processed_on: Any
     _chunks: ChunkSource | None  # made when the job streams for the first time
     _usage_json: bytes | None  # what the latest report through this object came to
+    _tokens_reported: int  # by `report_tokens` in this run; -1: not called
+    _tokens_of_usage: int  # the total that `report_usage` gave in this run; -1: not called
 
     # -- making one --------------------------------------------------------------------------------------
 
@@ -147,6 +151,7 @@ class JobRecord(StoredProperties, Generic[In, Out]):
         job._data = _UNREAD
         job._chunks = None
         job._usage_json = None
+        job._tokens_reported = job._tokens_of_usage = -1
         job.discarded = False
         job.settled_as = ""
         job.deserialization_failed = False
@@ -173,6 +178,7 @@ class JobRecord(StoredProperties, Generic[In, Out]):
         job.discarded = False
         job.settled_as = ""
         job.token = job.entry_id = b""
+        job._tokens_reported = job._tokens_of_usage = -1
         job._take_fields(fields)
         return job
 
@@ -205,6 +211,7 @@ class JobRecord(StoredProperties, Generic[In, Out]):
         job._opts = None
         job._timestamp = wall_ms()
         job._processed_on = None
+        job._tokens_reported = job._tokens_of_usage = -1
         job._fields = _NO_FIELDS
         job._chunks = None
         job._usage_json = None
@@ -228,6 +235,14 @@ class JobRecord(StoredProperties, Generic[In, Out]):
         self._processed_on = fields.get("processedOn")
         self._fields = fields
         self._usage_json = None
+
+    @property
+    def tokens_of_run(self) -> int:
+        """What this run counts for in a token limiter: the larger of what `report_tokens` and `report_usage` said.
+
+        -1 when the processor has called neither.
+        """
+        return max(self._tokens_reported, self._tokens_of_usage)
 
     # -- payload -----------------------------------------------------------------------------------------
 

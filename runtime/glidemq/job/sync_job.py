@@ -117,6 +117,14 @@ class SyncJob(JobSteps[In, Out]):
         fields = {"type": type} if content is None else {"type": type, "content": content}
         return self.stream(fields)
 
+    def report_tokens(self, tokens: int) -> None:
+        """Tell how many tokens this run of the job has used, for the queue's token limiter; the last call counts.
+
+        Raises:
+            ValidationError: "Token count must not be negative", or no integer. JobNotFoundError: the job was removed.
+        """
+        return self._run(self._tokens_steps(tokens))
+
     def refresh(self) -> None:
         """Read all fields again. Raises JobNotFoundError when the job was removed."""
         return self._run(self._refresh_steps())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Final
 
 from glidemq.commands.keys import usage_queues_key
@@ -9,11 +10,17 @@ from glidemq.commands.note_usage_queue import NoteUsageQueueCommand
 from glidemq.commands.report_usage import ReportUsageCommand, UsageRefusal, UsageReported
 from glidemq.errors import JobNotFoundError, LeaseLostError, UsageBusyError
 from glidemq.job.stepping import Pause, Steps
+from glidemq.options.token_limiter import MAX_TOKENS
 from glidemq.options.usage import UsageReport
 
 # A Node client holds its lock for the time of two round trips, and a dead one's goes after 5 s.
 LOCK_RETRY_S: Final = 0.025
 LOCK_TRIES: Final = 201
+
+
+def tokens_of(report: UsageReport) -> int:
+    """What a report counts for in a token limiter; 0 when it says nothing of tokens."""
+    return min(ceil(report.usage.get("totalTokens") or 0), MAX_TOKENS)
 
 
 def report_usage_steps(queue_key: str, job_id: str, token: bytes, report: UsageReport) -> Steps[bytes]:

@@ -7,6 +7,7 @@ from glidemq.options.deduplication import Deduplication, DeduplicationMode
 from glidemq.options.durations import Duration, duration_ms
 from glidemq.options.fallbacks import Fallback
 from glidemq.options.job_options import NO_OPTIONS, JobOptions, OnFailure, WireOptions, from_wire, to_wire
+from glidemq.options.limit_key import LimitKey
 from glidemq.options.names import check_job_id, check_job_name, check_prefix, check_queue_name
 from glidemq.options.ordering import Ordering, TokenBucket
 from glidemq.options.parents import ParentJob
@@ -14,6 +15,7 @@ from glidemq.options.rate_limit import RateLimit
 from glidemq.options.retention import Retention
 from glidemq.options.schedule import Instant, JobTemplate, Schedule, check_scheduler_name
 from glidemq.options.scheduler_entry import RepeatableJob, SchedulerEntry
+from glidemq.options.token_limiter import TokenLimiter
 from glidemq.options.usage import JobUsage
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "JobOptions",
     "JobTemplate",
     "JobUsage",
+    "LimitKey",
     "OnFailure",
     "Ordering",
     "ParentJob",
@@ -40,6 +43,7 @@ __all__ = [
     "Schedule",
     "SchedulerEntry",
     "TokenBucket",
+    "TokenLimiter",
     "WireOptions",
     "batch_rule",
     "check_job_id",

@@ -45,6 +45,7 @@ from glidemq.options.parents import (
     parents_to_wire,
 )
 from glidemq.options.retention import Retention, retention_from_wire, retention_to_wire
+from glidemq.options.token_limiter import check_estimate
 
 MAX_PRIORITY = 2048
 OnFailure: TypeAlias = Literal["fail_parent", "ignore", "remove", "continue"]
@@ -70,6 +71,7 @@ class JobOptions(TypedDict, total=False):
     ttl: seconds or timedelta after the adding within which the job must start, or it fails with "expired".
     attempts: how often to run the job in all until it succeeds; 0 and 1 both mean once.
     backoff: the wait between attempts; a `Backoff`, or a mapping with its fields.
+    estimated_tokens: how many tokens the job will use at most, for a token limiter.
     timeout: seconds or timedelta of processing after which an attempt fails with "Job timeout exceeded".
     lock_duration: 1 to 86400 seconds without a sign of life before the job counts as stalled.
     fallbacks: what the attempts after the first turn to, one after the other: `Fallback`s, or mappings with its
@@ -93,6 +95,7 @@ class JobOptions(TypedDict, total=False):
     ttl: Duration | None
     attempts: int | None
     backoff: Backoff | Mapping[str, Any] | None
+    estimated_tokens: int | None
     timeout: Duration | None
     lock_duration: Duration | None
     fallbacks: Sequence[Fallback | Mapping[str, Any]] | None
@@ -259,6 +262,7 @@ _RULES: dict[str, _Rule] = {
     "ttl": _Rule("ttl", _ttl, seconds),
     "attempts": _Rule("attempts", _attempts, int),
     "backoff": _Rule("backoff", backoff_to_wire, backoff_from_wire),
+    "estimated_tokens": _Rule("estimatedTokens", check_estimate, int),
     "timeout": _Rule("timeout", _timeout, seconds),
     "lock_duration": _Rule("lockDuration", lock_duration_ms, seconds),
     "fallbacks": _Rule("fallbacks", fallbacks_to_wire, fallbacks_from_wire),

@@ -12,6 +12,7 @@ from glidemq.app import Processor
 from glidemq.errors import BatchError, DetourError, RateLimitError
 from glidemq.job import AbortSignal, Job, SyncJob
 from glidemq.job.stepping import drive, drive_blocking
+from glidemq.job.surroundings import Surroundings, enter
 from glidemq.pipeline.detours import until_answered
 from glidemq.pipeline.execution import Activated, Execution, Overrun, SettableFlag, summary_of
 from glidemq.pipeline.outcome import BATCH_TIMEOUT_REASON, JobOutcome, failed, reason_of, settled
@@ -43,6 +44,8 @@ def ends_of(result: object, jobs: int) -> list[Any]:
 class BatchExecution(Execution):
     """What sync and async batches share: building the jobs, judging their ends."""
 
+    _surroundings: Surroundings
+
     def timeout_ms(self, runs: Sequence[Activated]) -> int:
         """How long the batch may take: as long as the most impatient of its jobs; 0: no limit."""
         return min((limit for run in runs if (limit := self._limit_ms(run))), default=0)
@@ -57,12 +60,14 @@ class BatchExecution(Execution):
     def overran(self, runs: Sequence[Activated]) -> list[JobOutcome]:
         """The outcomes of a batch that took too long."""
         error = TimeoutError(BATCH_TIMEOUT_REASON)
-        return [settled(run.fence) if run.is_settled else self._failed(run, error) for run in runs]
+        ends = [settled(run.fence) if run.is_settled else self._failed(run, error) for run in runs]
+        return [self._counted(run, outcome) for run, outcome in zip(runs, ends, strict=True)]
 
     def _build(
         self, runs: Sequence[Activated], kind: type[Job[Any, Any] | SyncJob[Any, Any]], connection: Any
     ) -> tuple[list[Activated], list[JobOutcome | None]]:
         """The jobs that can be run, and for each job the outcome if its data does not fit the annotation."""
+        enter(self._surroundings)
         fit: list[Activated] = []
         outcomes: list[JobOutcome | None] = []
         for run in runs:
@@ -87,7 +92,12 @@ class BatchExecution(Execution):
     ) -> list[JobOutcome]:
         """`ends`: of those jobs that were run."""
         failures: list[BaseException] = []
-        judged = iter([self._judge_one(run, end, failures) for run, end in zip(fit, ends, strict=True)])
+        judged = iter(
+            [
+                self._counted(run, self._judge_one(run, end, failures))
+                for run, end in zip(fit, ends, strict=True)
+            ]
+        )
         self._log(failures, len(outcomes))
         return [outcome or next(judged) for outcome in outcomes]
 
@@ -133,6 +143,7 @@ class SyncBatchExecution(BatchExecution):
     ) -> None:
         super().__init__(processor, queue, queue_key)
         self._execute = execute
+        self._surroundings = Surroundings(self._prefix, execute, blocking=True)
 
     def run(self, runs: Sequence[Activated]) -> list[JobOutcome]:
         """Run the jobs to their end; an outcome for each, in their order."""
@@ -180,6 +191,7 @@ class AsyncBatchExecution(BatchExecution):
         super().__init__(processor, queue, queue_key)
         self._connection = connection
         self._kill_grace_s = kill_grace_s
+        self._surroundings = Surroundings(self._prefix, connection.execute, blocking=False)
 
     async def run(self, runs: Sequence[Activated]) -> list[JobOutcome]:
         """Run the jobs to their end, or until they have ignored their cancellation for the grace.

@@ -15,6 +15,7 @@ from glidemq.commands.command import unpack
 from glidemq.errors import DetourError, GlideMQError, RateLimitError
 from glidemq.job import AbortFlag, AbortSignal, Job, SyncJob
 from glidemq.job.stepping import drive, drive_blocking
+from glidemq.job.surroundings import Surroundings, enter
 from glidemq.pipeline.detours import until_answered
 from glidemq.pipeline.outcome import (
     TIMEOUT_REASON,
@@ -110,6 +111,7 @@ class Execution:
         self._rate_limit_pause_ms = limiter.duration_ms if limiter is not None else DEFAULT_PAUSE_MS
         self._queue = queue
         self._queue_key = queue_key
+        self._prefix = queue_key.partition(":{")[0]
 
     def _succeeded(self, run: Activated, value: Any, *, in_batch: bool = False) -> JobOutcome:
         if run.is_settled:
@@ -168,6 +170,12 @@ class Execution:
             strategies=self._strategies,
         )
 
+    @staticmethod
+    def _counted(run: Activated, outcome: JobOutcome) -> JobOutcome:
+        """The outcome with what the processor said that it has used, however it ended."""
+        tokens = -1 if run.job is None else run.job.tokens_of_run
+        return outcome if tokens < 0 else outcome._replace(tokens=tokens)
+
     def _revoked(self, run: Activated) -> JobOutcome:
         """Revoked jobs never complete and are never retried (ruling 17). For a lost lease the server refuses this."""
         return failed(run.fence, REVOKED_REASON, run.options, attempts_made=0, for_good=True)
@@ -191,10 +199,14 @@ class SyncExecution(Execution):
     ) -> None:
         super().__init__(processor, queue, queue_key)
         self._execute = execute
+        self._surroundings = Surroundings(self._prefix, execute, blocking=True)
 
     def run(self, blob: bytes, flag: AbortFlag, *, urgent: bool = False) -> JobOutcome:
         """Run the job to its end."""
         run = Activated(blob, flag, urgent)
+        return self._counted(run, self._run(run, flag))
+
+    def _run(self, run: Activated, flag: AbortFlag) -> JobOutcome:
         try:
             job: SyncJob[Any, Any] = SyncJob.from_activation(
                 run.fields,
@@ -204,6 +216,7 @@ class SyncExecution(Execution):
                 abort_signal=AbortSignal(flag),
             )
             run.job = job
+            enter(self._surroundings)
             try:
                 return self._succeeded(run, self._function(job))
             except DetourError as request:
@@ -236,6 +249,7 @@ class AsyncExecution(Execution):
         super().__init__(processor, queue, queue_key)
         self._connection = connection
         self._kill_grace_s = kill_grace_s
+        self._surroundings = Surroundings(self._prefix, connection.execute, blocking=False)
 
     async def run(self, blob: bytes, flag: SettableFlag, *, urgent: bool = False) -> JobOutcome:
         """Run the job to its end, or until it has ignored its cancellation for the grace.
@@ -244,6 +258,9 @@ class AsyncExecution(Execution):
         own task, or one that it awaits.
         """
         run = Activated(blob, flag, urgent)
+        return self._counted(run, await self._run(run, flag))
+
+    async def _run(self, run: Activated, flag: SettableFlag) -> JobOutcome:
         try:
             job: Job[Any, Any] = Job.from_activation(
                 run.fields,
@@ -253,6 +270,7 @@ class AsyncExecution(Execution):
                 abort_signal=AbortSignal(flag),
             )
             run.job = job
+            enter(self._surroundings)
             timeout_ms = run.options.timeout_ms or self._timeout_ms
             try:
                 if timeout_ms:

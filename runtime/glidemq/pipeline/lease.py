@@ -10,6 +10,7 @@ from glidemq.job.stored_values import json_object
 from glidemq.pipeline.window import UNKNOWN_NS
 
 if TYPE_CHECKING:
+    from glidemq.pipeline.limits.start_gate import Reservation
     from glidemq.pipeline.queue_pump import QueuePump
 
 MIN_LOCK_MS = 1_000
@@ -44,6 +45,7 @@ class Lease:
         "opts",
         "processed_on",
         "pump",
+        "reservation",
         "seq",
         "suspect",
         "timeout_ms",
@@ -71,6 +73,7 @@ class Lease:
         self.charged_ns = 0  # of its queue's turn, for now
         self.holder: Any = None  # whatever the link notes about where the job is
         self.abort_reason = 0
+        self.reservation: Reservation | None = None  # what its queue's gate let it start with
         self._attempts_made = 0
         if activation.opts != b"{}":
             self._read_options(activation.opts)

@@ -30,16 +30,23 @@ LARGEST_NUMBER: Final = 2**53
 MAX_ERROR_NAME: Final = 100
 
 
+# What stands for the number of tokens where the processor named none.
+SILENT: Final = -1
+NOTHING_LEARNED: Final = -2
+
+
 class JobOutcome(NamedTuple):
     """A packed row and what the runtime must know about it without unpacking it.
 
     urgent: somebody waits for this outcome (a parent, a group, a retry), so it is reported without waiting for
-    company.
+    company. tokens: what the processor said that the job has used; SILENT, or NOTHING_LEARNED when the run was not
+    its last, if it did not say.
     """
 
     succeeded: bool
     row: bytes
     urgent: bool
+    tokens: int = SILENT
 
 
 class JobOptionsOnWire:
@@ -119,7 +126,7 @@ def settled(fence: tuple[bytes, bytes, int, bytes]) -> JobOutcome:
     """
     job_id, token, processed_on, entry_id = fence
     row = CompletionRow.pack(job_id, b"-" + token, processed_on, entry_id, b"null", False)
-    return JobOutcome(True, row, urgent=True)
+    return JobOutcome(True, row, urgent=True, tokens=NOTHING_LEARNED)
 
 
 def put_off(fence: tuple[bytes, bytes, int, bytes], delay_ms: int) -> JobOutcome:

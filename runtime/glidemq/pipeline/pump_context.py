@@ -11,10 +11,12 @@ from glidemq.commands.rate_limit import RateLimitOnWire
 from glidemq.connection.connection import Connection
 from glidemq.options import BatchRule
 from glidemq.options.dead_letter_queue import DeadLetterQueueOnWire
+from glidemq.options.token_limiter import QueueLimits
 from glidemq.pipeline.completer import Outcome
 from glidemq.pipeline.fair_turns import FairTurns
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
+from glidemq.pipeline.limits.start_gate import OPEN_GATE, StartGate
 from glidemq.pipeline.link import WorkLink
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class QueueSettings:
     metrics: bool = True
     batch: BatchRule | None = None
     dead_letters: DeadLetterQueueOnWire | None = None
+    limits: QueueLimits | None = None
 
     @property
     def gather_ns(self) -> int:
@@ -77,6 +80,7 @@ class PumpContext:
     called when a call failed. drained: called when the server has nothing more that may start. posted: called when
     another queue must hear of what a call has done. turns: the line of the queues that share slots. rests:
     called when a queue is not to be read for a while, and when it may be again.
+    gate_of: what decides whether a queue's limits let its jobs start.
     """
 
     consumer: str
@@ -90,3 +94,4 @@ class PumpContext:
     posted: Callable[[QueuePump], None]
     turns: FairTurns
     rests: Callable[[QueuePump], None]
+    gate_of: Callable[[QueuePump], StartGate] = lambda _: OPEN_GATE

@@ -9,14 +9,15 @@ from collections import deque
 from typing import Any
 
 from glidemq.clock import monotonic_ns
-from glidemq.commands.command import unpack
 from glidemq.commands.fail import FailureRow
 from glidemq.commands.step import CONSTRAINED, StepCommand, StepResult
+from glidemq.commands.token_allowance import TokenAllowance
 from glidemq.pipeline.completer import MAX_BYTES_PER_CALL, Completer, Outcome, Return
 from glidemq.pipeline.delivery import Delivery
+from glidemq.pipeline.due_timer import DueTimer
 from glidemq.pipeline.hold import Hold
 from glidemq.pipeline.lease import Lease
-from glidemq.pipeline.orphans import release_orphans
+from glidemq.pipeline.orphans import known_activations, release_orphans
 from glidemq.pipeline.pump_context import PumpContext, QueueSettings
 from glidemq.pipeline.reporter import Reporter
 from glidemq.pipeline.window import ServiceTimes
@@ -25,8 +26,6 @@ from glidemq.pipeline.window import ServiceTimes
 COMPLETIONS_WORTH_A_CALL = 16
 # Fewer jobs than this are not fetched ahead by a call of their own: they wait for one that carries outcomes too.
 AHEAD_WORTH_A_CALL = 8
-# Due times further off than this are found by the promoter's polls.
-LONGEST_TIMER_S = 60.0
 # A call without an answer keeps slots that queues share from the others for no longer than this. Should it be granted
 # jobs later all the same, those that find no slot wait, and are given back.
 LONGEST_RESERVATION_S = 0.5
@@ -47,17 +46,19 @@ class QueuePump:
         self.service_times = ServiceTimes()
         self.outbox = Completer()
         self.paused = False
+        self.gate = context.gate_of(self)
         self.last_step_ns = 0
         self._context = context
         self._link = context.link
         self._delivery = Delivery(settings.queue, context)
+        self._due_timer = DueTimer(self.poll)
         self._reporter = Reporter(
             lambda: self.settings,
             context,
             self.outbox,
             self._delivery,
             settle=self._settle,
-            due=self._arm_due_timer,
+            due=self._due_timer.arm,
             posted=self._note_posted,
             idle=self.poll,
         )
@@ -68,6 +69,7 @@ class QueuePump:
         self._flush = False  # outcomes are to be reported now
         self._oldest_completion_ns = 0
         self._ready = True  # the server may have work that can start
+        self._held_back = False  # the gate was closed when it was asked last, and will say when it opens
         self._blocked = False  # a limit keeps what is there from starting: a read would only bring more of it
         self._intake_open = True
         self._hold = Hold(self._after_hold)
@@ -76,24 +78,38 @@ class QueuePump:
         self._kick_scheduled = False
         self._stepping: asyncio.Task[None] | None = None
         self._completing: asyncio.Task[None] | None = None
-        self._due_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
+
+    def go_by(self, settings: QueueSettings) -> None:
+        """Take new settings: another version of the app may bring them."""
+        limits, self.settings = self.settings.limits, settings
+        if settings.limits != limits:
+            self.gate.close()
+            self.gate = self._context.gate_of(self)
 
     # -- called by the work link ----------------------------------------------------------------------------
 
-    def complete(self, row: bytes, lease: Lease | None, receipt: Any, service_ns: int = 0) -> None:
-        """Queue a completion; it rides with the next call, or with the one that `flush` asks for."""
+    def complete(
+        self, row: bytes, lease: Lease | None, receipt: Any, service_ns: int = 0, tokens: int = -1
+    ) -> None:
+        """Queue a completion; it rides with the next call, or with the one that `flush` asks for.
+
+        tokens: what the processor said that the job has used; -1 if it did not.
+        """
         if lease is not None:
             self.service_times.record(lease.name, service_ns)
             self._context.turns.correct(self, lease, service_ns)
+            self.gate.ended(lease, tokens, succeeded=True)
         if not self.outbox.completions:
             self._oldest_completion_ns = monotonic_ns()
         if self._blocked or (lease is not None and lease.flags & CONSTRAINED):
             self._ready = True  # what this job kept from starting may start with the call that reports it
         self.outbox.completions.append(Outcome(row, lease, receipt))
 
-    def fail(self, row: bytes, lease: Lease | None, receipt: Any) -> None:
+    def fail(self, row: bytes, lease: Lease | None, receipt: Any, tokens: int = -1) -> None:
         """Queue a failure; the server decides between a retry and the end. The queue rests if the job is put off."""
+        if lease is not None:
+            self.gate.ended(lease, tokens, succeeded=False)
         self.outbox.failures.append(Outcome(row, lease, receipt))
         pause_ms = FailureRow.pause_ms(row)
         if pause_ms:  # whatever the job calls wants to be left alone
@@ -103,6 +119,7 @@ class QueuePump:
     def give_back(self, lease: Lease, crash_reason: str | bool | None = None) -> None:
         """Return a job whose lease we hold to the queue: unstarted, or crashed with its process."""
         self._context.turns.correct(self, lease, 0)
+        self.gate.ended(lease, -1, succeeded=False)
         self.outbox.returns.append(Return(lease, crash_reason))
         self.kick()
 
@@ -154,12 +171,14 @@ class QueuePump:
     @property
     def hungry(self) -> bool:
         """True when there is work on the server, for all we know, and a free slot is all that is missing."""
-        return self.intake_open and self._stepping is None and (self._ready or bool(self._claimed))
+        may_start = self.intake_open and not self._held_back
+        return may_start and self._stepping is None and (self._ready or bool(self._claimed))
 
     @property
     def busy(self) -> bool:
         """True while the server has work for this queue, for all we know."""
-        return self.intake_open and (self._ready or bool(self._claimed) or self._stepping is not None)
+        may_start = self.intake_open and not self._held_back
+        return may_start and (self._ready or bool(self._claimed) or self._stepping is not None)
 
     @property
     def wants_reader(self) -> bool:
@@ -169,6 +188,7 @@ class QueuePump:
             and not self._ready
             and not self.paused
             and not self._blocked
+            and not self._held_back
             and self._stepping is None
             and not self._claimed
             and self._link.wants(self)[0] > 0
@@ -212,6 +232,9 @@ class QueuePump:
             slots, ahead = self._link.wants(self) if self.intake_open else (0, 0)
             if slots > 0 and not self._context.turns.may_ask(self):
                 slots = 0
+            wanted = slots
+            slots, ahead = self.gate.admit(slots, ahead)
+            self._held_back = wanted > slots == 0
             if slots > 0 or self._claimed or ahead >= (1 if flush else AHEAD_WORTH_A_CALL):
                 self._flush = False
                 self._link.reserve(self, slots, ahead)
@@ -238,8 +261,9 @@ class QueuePump:
             self._rung.clear()
             # Wishes noted from here on concern the time after this call.
             self._ready = False
-            result = await self._execute_step(batch, slots, ahead, claimed, rung)
+            result = await self._execute_step(batch, slots, ahead, claimed, rung, self.gate.draw(slots))
         except Exception as error:
+            self.gate.lost()
             # The call may have been executed: outcomes are repeated under their tokens, activations are recovered.
             self.outbox.completions.extendleft(reversed(batch))
             self._ready = self._flush = True
@@ -266,6 +290,7 @@ class QueuePump:
         ahead: int,
         claimed: list[tuple[bytes, bytes]],
         rung: list[bytes],
+        allowance: TokenAllowance | None = None,
     ) -> StepResult:
         settings = self.settings
         return await self._context.connection.execute(
@@ -280,6 +305,7 @@ class QueuePump:
                 claimed=claimed,
                 rung=rung,
                 limiter=settings.limiter,
+                tokens=allowance,
                 events=settings.events,
                 metrics=settings.metrics,
                 max_bytes=MAX_BYTES_PER_CALL,
@@ -301,23 +327,15 @@ class QueuePump:
         # Entries that the reader delivered are still waiting on the server: they come back with the orphans.
         self._claimed.clear()
         self._delivery.unsure = False  # before the call: doubts that arise meanwhile are not dispelled by it
-        if await release_orphans(self.settings, self._context, self._known()):
-            self._ready = True
-
-    def _known(self) -> list[tuple[bytes, bytes]]:
-        """(id, token) of every activation that this cell knows of, wherever it is."""
-        leases = self._context.in_flight.of(self)
         outbox, reporter = self.outbox, self._reporter
-        leases += [back.lease for back in itertools.chain(outbox.returns, reporter.returns_on_the_wire)]
-        known = [(lease.id, lease.token) for lease in leases]
-        rows = itertools.chain(
-            outbox.completions,
-            outbox.failures,
-            self._completions_on_the_wire,
-            reporter.failures_on_the_wire,
+        known = known_activations(
+            self._context.in_flight.of(self),
+            [*outbox.returns, *reporter.returns_on_the_wire],
+            [*outbox.completions, *outbox.failures],
+            [*self._completions_on_the_wire, *reporter.failures_on_the_wire],
         )
-        known.extend((row[0], row[1]) for row in (unpack(outcome.row) for outcome in rows))
-        return known
+        if await release_orphans(self.settings, self._context, known):
+            self._ready = True
 
     # -- digesting replies ----------------------------------------------------------------------------------
 
@@ -340,24 +358,16 @@ class QueuePump:
             self._context.turns.charge(self, lease)
             in_flight.add(lease)
             leases.append(lease)
+        self.gate.dealt(leases, result.tokens)
         if self.intake_open:
             self._link.dispatch(self, leases)
         else:
             for lease in leases:
+                self.gate.returned(lease)
                 self.give_back(lease)
         self.paused = result.paused
         self._blocked = result.blocked
-        self._arm_due_timer(result.next_due_ms, result.now_ms)
-
-    def _arm_due_timer(self, next_due_ms: int, server_now_ms: int) -> None:
-        """Ask again when the next delayed job falls due. The server's clock decides, so only its difference counts."""
-        if self._due_timer is not None:
-            self._due_timer.cancel()
-            self._due_timer = None
-        if next_due_ms >= 0 and self._intake_open:
-            delay_s = max(next_due_ms - server_now_ms, 0) / 1000
-            if delay_s < LONGEST_TIMER_S:
-                self._due_timer = self._loop.call_later(delay_s + 0.001, self.poll)
+        self._due_timer.arm(result.next_due_ms, result.now_ms)
 
     # -- ending ---------------------------------------------------------------------------------------------
 
@@ -386,5 +396,5 @@ class QueuePump:
     def _stop_asking(self) -> None:
         self.close_intake()
         self._hold.end()
-        if self._due_timer is not None:
-            self._due_timer.cancel()
+        self.gate.close()
+        self._due_timer.close()

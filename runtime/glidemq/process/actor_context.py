@@ -83,6 +83,7 @@ class ActorContext:
                     "batch": None if processor.batch is None else list(processor.batch),
                     "limiter": limiter_member(processor.limiter),
                     "dead_letter_queue": dead_letter_queue_to_plain(processor.dead_letters),
+                    "limits": processor.limits.manifest() if processor.limits else None,
                 }
                 for name, processor in self.processors.items()
             ],

@@ -263,7 +263,9 @@ class AsyncActor:
     ) -> None:
         status = self._slot
         kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
-        self._report(_Report(kind, activation, outcome_header(service_ns, identity.queue), outcome.row))
+        self._report(
+            _Report(kind, activation, outcome_header(service_ns, identity.queue, outcome.tokens), outcome.row)
+        )
         del self._flags[activation.record.seq]
         self._done += 1
         status.jobs_done = self._done

@@ -3,8 +3,8 @@
     activation ring  gateway -> actor   ACTIVATION: seq of the lease, its identity, the packed job
     reply ring       gateway -> actor   REPLY_PART, REPLY: seq of the command, nothing or an error, the reply
                                         ABORT: seq of the lease whose abort signal was set
-    outbound ring    actor -> gateway   MANIFEST; COMPLETION, FAILURE: seq of the lease, service time and queue, the
-                                        packed row for the server; SKIPPED: seq of the lease; COMMAND: its own seq
+    outbound ring    actor -> gateway   MANIFEST; COMPLETION, FAILURE: seq of the lease, service time, tokens and queue,
+                                        the packed row for the server; SKIPPED: seq of the lease; COMMAND: its own seq
 
 Queue names travel as text, since gateway and actor may have been started with different versions of the app.
 """
@@ -23,7 +23,8 @@ from glidemq.rings.records import CommandHeader, JobIdentity, pack_identity
 # The name only steers estimates and logs on this way.
 NAME_BYTES = 64
 
-_SERVICE_TIME = struct.Struct("<Q")
+# Service time in ns; tokens that the job has used, -1 when its processor did not say.
+_RUN = struct.Struct("<Qq")
 
 
 def identity_of(lease: Lease) -> bytes:
@@ -53,20 +54,26 @@ def activation_of(identity: JobIdentity) -> Activation:
     )
 
 
-def outcome_header(service_ns: int, queue: bytes) -> bytes:
-    """How long the job ran, and in which queue it lives."""
-    return _SERVICE_TIME.pack(service_ns) + queue
+def outcome_header(service_ns: int, queue: bytes, tokens: int = -1) -> bytes:
+    """How long the job ran, what it has used, and in which queue it lives."""
+    return _RUN.pack(service_ns, tokens) + queue
 
 
 def service_ns_of(header: bytes) -> int:
     """How long the job ran."""
-    service_ns: int = _SERVICE_TIME.unpack_from(header)[0]
+    service_ns: int = _RUN.unpack_from(header)[0]
     return service_ns
+
+
+def tokens_of(header: bytes) -> int:
+    """What the job has used; -1 when its processor did not say."""
+    tokens: int = _RUN.unpack_from(header)[1]
+    return tokens
 
 
 def queue_of(header: bytes) -> str:
     """The queue in which the job lives."""
-    return header[_SERVICE_TIME.size :].decode()
+    return header[_RUN.size :].decode()
 
 
 def command_header(function: str, queue_key: str, replayable: bool) -> bytes:

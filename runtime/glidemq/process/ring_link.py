@@ -18,7 +18,7 @@ from glidemq.pipeline.outcome import NO_OPTIONS, failed
 from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.pipeline.window import UNKNOWN_NS
 from glidemq.process.actor_channel import ActorChannel, Receipt, wake_touched
-from glidemq.process.messages import queue_of, service_ns_of
+from glidemq.process.messages import queue_of, service_ns_of, tokens_of
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.rings.ledger import LedgerState
 from glidemq.rings.records import Record, RecordKind, unpack_sequences
@@ -308,9 +308,11 @@ class RingLink:
                 )
                 channel.acknowledge(receipt)
             elif kind == _COMPLETION:
-                pump.complete(record.body, lease, receipt, service_ns_of(record.header))
+                pump.complete(
+                    record.body, lease, receipt, service_ns_of(record.header), tokens_of(record.header)
+                )
             else:
-                pump.fail(record.body, lease, receipt)
+                pump.fail(record.body, lease, receipt, tokens_of(record.header))
             return True
         if kind == RecordKind.COMMAND:
             self._on_command(channel, record, receipt)

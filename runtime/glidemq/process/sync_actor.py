@@ -162,7 +162,7 @@ class SyncActor:
         slot = self._slot
         record = activation.record
         kind = RecordKind.COMPLETION if outcome.succeeded else RecordKind.FAILURE
-        self._push(kind, record.seq, outcome_header(service_ns, identity.queue), outcome.row)
+        self._push(kind, record.seq, outcome_header(service_ns, identity.queue, outcome.tokens), outcome.row)
         slot.held = 0
         side.finish(activation)
         self._done += 1

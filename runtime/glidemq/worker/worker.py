@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Literal, Self, TypeAlias, overload
+from typing import Any, Generic, Self, TypeAlias, overload
 
 from glidemq.actors.cell import Cell
 from glidemq.actors.cell_settings import CellSettings
@@ -17,14 +17,16 @@ from glidemq.app import App, Processor
 from glidemq.commands.keys import DEFAULT_PREFIX
 from glidemq.config import ConnectionOptions, resolve_connection
 from glidemq.connection import CommandConnection, ReaderConnection, SharedClient, UnblockingConnection
-from glidemq.errors import ClosedError, RateLimitError, ValidationError
+from glidemq.errors import ClosedError, RateLimitError
 from glidemq.job.record import In, Out
 from glidemq.options import (
     BackoffStrategy,
     Batch,
     DeadLetterQueue,
     Duration,
+    LimitKey,
     RateLimit,
+    TokenLimiter,
     check_prefix,
     check_queue_name,
     duration_ms,
@@ -35,7 +37,7 @@ from glidemq.pipeline.pump_context import QueueSettings
 from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.serializer import JSON_SERIALIZER, Serializer
-from glidemq.worker.borrowed_client import BorrowedClient
+from glidemq.worker.arguments import borrowed_client, interval_s, whole
 from glidemq.worker.local_batches import TaskBatches, ThreadBatches
 from glidemq.worker.local_executions import TaskExecution, ThreadExecution
 from glidemq.worker.observed_processor import observed
@@ -72,6 +74,7 @@ class Worker(Generic[In, Out]):
     limiter: how many jobs may start per window, counted over all workers of the queue; if the queue has a limit of its
         own, the stricter one counts.
     dead_letter_queue: where jobs go that fail for good, as described in `App.processor`.
+    token_limiter, estimated_tokens, limit_key: what jobs may use per window, as described there.
     events, metrics: False saves the server's `completed` events and per-minute counters.
     All durations are seconds or timedelta.
 
@@ -105,19 +108,14 @@ class Worker(Generic[In, Out]):
         batch: Batch | Mapping[str, Any] | None = None,
         limiter: RateLimit | Mapping[str, Any] | None = None,
         dead_letter_queue: str | DeadLetterQueue | Mapping[str, Any] | None = None,
+        token_limiter: TokenLimiter | Mapping[str, Any] | None = None,
+        estimated_tokens: int | None = None,
+        limit_key: LimitKey | None = None,
         events: bool = True,
         metrics: bool = True,
     ) -> None:
         self.name = check_queue_name(name)
-        if client is not None and command_client is not None:
-            raise ValidationError("Provide either `client` or `command_client`, not both.")
-        borrowed = client if client is not None else command_client
-        if borrowed is not None and connection is None:
-            raise ValidationError(
-                "Worker always requires `connection` even when `command_client` is provided, because the blocking"
-                " client must be auto-created."
-            )
-        self._borrowed = None if borrowed is None else BorrowedClient(borrowed)
+        self._borrowed = borrowed_client(client, command_client, connection)
         self._options = resolve_connection(connection)
         # The declaration of an app checks the function, the concurrency and the durations alike.
         app = App(prefix=prefix, serializer=serializer)
@@ -129,6 +127,9 @@ class Worker(Generic[In, Out]):
             batch=batch,
             limiter=limiter,
             dead_letter_queue=dead_letter_queue,
+            token_limiter=token_limiter,
+            estimated_tokens=estimated_tokens,
+            limit_key=limit_key,
         )
         declare(processor)
         self._processor: Processor[In, Out] = app.processors[name]
@@ -138,10 +139,11 @@ class Worker(Generic[In, Out]):
             lock_ms=lock_duration_ms(lock_duration),
             timeout_ms=self._processor.timeout_ms or 0,
             limiter=self._processor.limiter,
-            max_crashes=_whole(max_crashes, "max_crashes", 1),
+            max_crashes=whole(max_crashes, "max_crashes", 1),
             events=events,
             metrics=metrics,
             dead_letters=self._processor.dead_letters,
+            limits=self._processor.limits,
         )
         self._kill_grace_s = duration_ms(kill_grace, "kill_grace") / 1000
         self.id = f"py-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -149,9 +151,9 @@ class Worker(Generic[In, Out]):
         self._cell_settings = CellSettings(
             consumer=self.id,
             block=duration_ms(block, "block", positive=True, bare_limit=True) / 1000,
-            promotion_interval=_interval_s(promotion_interval, "promotion_interval"),
-            stalled_interval=_interval_s(stalled_interval, "stalled_interval"),
-            max_stalled_count=_whole(max_stalled_count, "max_stalled_count", 0),
+            promotion_interval=interval_s(promotion_interval, "promotion_interval"),
+            stalled_interval=interval_s(stalled_interval, "stalled_interval"),
+            max_stalled_count=whole(max_stalled_count, "max_stalled_count", 0),
             cluster=self._options.cluster,
         )
         self._events = WorkerEvents()
@@ -388,13 +390,3 @@ class Worker(Generic[In, Out]):
         if self._busy and not self._in_flight:
             self._busy = False
             self._events.emit("drained")
-
-
-def _interval_s(value: Duration, name: Literal["promotion_interval", "stalled_interval"]) -> float:
-    return duration_ms(value, name, positive=True, bare_limit=True) / 1000
-
-
-def _whole(value: int, name: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValidationError(f"{name} must be an integer of at least {least}")
-    return value

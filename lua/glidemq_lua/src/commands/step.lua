@@ -3,13 +3,15 @@
 --         delayed, prioritized -> waiting; waiting, group-waiting -> failed (expired, revoked, malformed, too dear);
 --         group-waiting -> waiting; waiting-children -> waiting (a parent's last child completed), or failed (a child
 --         did); suspended -> failed (its time is over)
--- Keys:   job, stream, bell, scheduled, priority, lifo, list-active, completed, failed, events, metrics, meta, rate,
+-- Keys:   job, stream, bell, scheduled, priority, lifo, list-active, completed, failed, events, metrics, meta, rate, tpm,
 --         ratelimited, suspended, ordering, group, groupq, x-py:active, x-py:cells, x-py:parents, x-py:outbox; log,
 --         jstream, signals, deps, parents of removed jobs
 -- Args:   consumer, cell, run, complete [[id, token, processed_on, entry_id, returnvalue, retain]], slots, ahead,
---         claimed [[entry_id, id]], rung [ring_id], limiter {max, duration_ms}, events, metrics, max_bytes
+--         claimed [[entry_id, id]], rung [ring_id], limiter {max, duration_ms}, events, metrics, max_bytes,
+--         tokens {max, duration_ms, default, names {name: estimate}, overtake, left, window, overrun, refund,
+--         refund_window}; left: lent tokens of `window`, absent: they are counted here (see TokenGate)
 -- Reply:  ["ok", now_ms, [code], [[blob, id, token, entry_id, name, opts, processed_on, flags]],
---         [paused, next_due_ms, more, expired, quarantined, posted]]
+--         [paused, next_due_ms, more, expired, quarantined, posted], and with `tokens` what TokenGate replies]
 --         code: 1 completed; 6 failed, since it was revoked
 --         more: 0 nothing is left, 1 ask again, 2 what is left may not start now and asking again would not help
 --         next_due_ms: when to ask again: a job falls due, a group is let go, a suspended job's time is over, or with
@@ -216,6 +218,10 @@ end
 -- that could start it. Returns the rate limit's window, if there is one.
 local function apply_limits(intake, args, concurrency, rate, unstarted)
   local keys, now = intake.settlement.keys, intake.settlement.now
+  if args.tokens then
+    intake.tokens = TokenGate.open(keys, args.tokens, now)
+    intake.places = math.min(intake.places, args.slots)
+  end
   rate = Rate.stricter(rate, args.limiter or nil)
   local window = rate and Rate.window(keys, rate, now)
   if concurrency or window then
@@ -245,12 +251,12 @@ end
 
 local SPEC = {
   consumer = "string", cell = "string", run = "string", complete = "table", slots = "number", ahead = "number",
-  claimed = "table", rung = "?table", limiter = "?table", max_bytes = "number",
+  claimed = "table", rung = "?table", limiter = "?table", tokens = "?table", max_bytes = "number",
 }
 local ROW = { "string", "string", "number", "string", "string", "any" }
 
 Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
-  local fault = Arguments.row_fault(args.complete, ROW) or Limits.fault(args.limiter)
+  local fault = Arguments.row_fault(args.complete, ROW) or Limits.fault(args.limiter) or TokenGate.fault(args.tokens)
   if fault then
     return Replies.bad_argument(fault)
   end
@@ -297,5 +303,9 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
     paused and 1 or 0, next_look(settlement, promotion, more, paused, window), more, expired, intake.quarantined,
     settlement.posted and 1 or 0,
   }
+  if intake.tokens then
+    intake.tokens:close()
+    return Replies.pack("ok", now, outcomes, intake.activations, hints, intake.tokens:reply(now))
+  end
   return Replies.pack("ok", now, outcomes, intake.activations, hints)
 end)

@@ -100,6 +100,15 @@ function Record.timestamp(values)
   return values[TIMESTAMP]
 end
 
+function Record.name(values)
+  return values[NAME]
+end
+
+-- The options as they are stored, or false.
+function Record.opts(values)
+  return values[OPTS]
+end
+
 -- A group or a cost limits when the job may start.
 function Record.is_constrained(values)
   return values[GROUP_KEY] ~= false or values[COST] ~= false

@@ -25,6 +25,7 @@ function Intake.open(settlement, args, slots, ahead)
     slots = slots,
     places = math.min(slots + ahead, MOST),
     limited = false, -- the places are all that a limit leaves
+    tokens = nil, -- a TokenGate, if the queue's jobs are limited by the tokens they use
     constrained = 0,
     bytes = 0,
     activations = {},
@@ -37,7 +38,7 @@ function Intake.open(settlement, args, slots, ahead)
 end
 
 function Intake:wants()
-  if #self.activations > 0 and self.bytes >= self.max_bytes then
+  if #self.activations > 0 and self.bytes >= self.max_bytes or self.tokens and self.tokens.shut then
     return 0
   end
   return self.places - #self.activations
@@ -127,11 +128,17 @@ function Intake:offer(id, entry_id)
     self.bytes = self.max_bytes
     return hold(self)
   end
+  if self.tokens and not self.tokens:fits(Record.name(values), Record.opts(values)) then
+    return hold(self)
+  end
   if constrained and not Groups.admit(self.settlement, id, values) then
     self.dropped = self.dropped + 1
     return Intake.DROPPED
   end
   self.bytes = self.bytes + bytes
+  if self.tokens then
+    self.tokens:spend()
+  end
   if not constrained then
     start(self, id, values, entry_id)
     return Intake.STARTED

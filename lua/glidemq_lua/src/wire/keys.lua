@@ -33,9 +33,11 @@ local SUFFIX = {
   group = ":group:",
   groupq = ":groupq:",
   vec = ":vec:", -- hash: vectors of a job, with copies of some of its fields, for a search index
+  tpm = ":tpm:", -- + window number; string with a TTL: the tokens spoken for in that window
   worker = ":w:",
   usage = ":usage:", -- + minute
   -- Own keys.
+  observed = ":x-py:observed", -- hash with a TTL, only under a limit key: what its provider has said
   bell = ":x-py:bell", -- stream: wakes a blocked reader when a list or an earlier due time was written
   cells = ":x-py:cells", -- zset, all scores 0: the cells that may have a key below
   active_of = ":x-py:active:", -- + cell; zset by lastActive: the list-sourced active jobs of a cell
