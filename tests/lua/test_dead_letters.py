@@ -8,6 +8,7 @@ import pytest
 
 from tests.lua.dead_letters import DLQ, configure, fail_one, outbox, take
 from tests.lua.driven_queue import DrivenQueue
+from tests.lua.families import add_parent
 from tests.lua.grouped_queue import GroupedQueue
 
 
@@ -44,6 +45,15 @@ def by_expiry_at_promotion(driven: DrivenQueue) -> str:
     return job_id
 
 
+def by_suspension(driven: DrivenQueue) -> str:
+    job_id = driven.add()
+    job = driven.start_one()
+    driven.call("suspend", rows=[[*job.fence, job.entry_id, False, 5_000]])
+    driven.pass_time(5_001)
+    driven.promote_due()
+    return job_id
+
+
 def by_malformation(driven: DrivenQueue) -> str:
     job_id = driven.add(opts="[")
     driven.step(1)
@@ -56,6 +66,7 @@ ENDS: list[tuple[Callable[[DrivenQueue], str], str]] = [
     (by_stalls, "job stalled more than maxStalledCount"),
     (by_expiry_at_start, "expired"),
     (by_expiry_at_promotion, "expired"),
+    (by_suspension, "Suspend timeout exceeded"),
     (by_malformation, "malformed job: field opts is not a JSON object"),
 ]
 
@@ -85,6 +96,22 @@ def test_job_that_costs_more_than_a_lowered_capacity_is_noted(grouped: GroupedQu
     grouped.join(bucket=(3000, 1000))
     grouped.step(4)
     assert reasons(grouped) == [(costly, "cost exceeds token bucket capacity")]
+
+
+def test_job_that_fails_as_its_group_is_paused_is_noted(grouped: GroupedQueue) -> None:
+    configure(grouped)
+    job_id = grouped.join()[0]
+    job = grouped.start_one()
+    grouped.call("rate_limit_group", rows=[[*job.fence, job.entry_id, 1000, "fail", "front", "max"]])
+    assert reasons(grouped) == [(job_id, "group rate limited")]
+
+
+def test_parent_that_fails_with_its_child_is_noted_as_well(driven: DrivenQueue) -> None:
+    configure(driven)
+    add_parent(driven, "p", "c")
+    driven.fail(driven.start_one(), reason="boom")
+    noted = dict(reasons(driven))
+    assert noted == {job_id: driven.field(job_id, "failedReason") for job_id in ("c", "p")}
 
 
 def test_revoked_jobs_are_not_noted(driven: DrivenQueue) -> None:

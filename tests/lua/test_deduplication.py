@@ -169,6 +169,12 @@ def test_parked_job_is_replaced_and_its_group_goes_on(grouped: GroupedQueue) -> 
     assert grouped.work_off() == [head, "3"]
 
 
+def test_child_that_a_parent_waits_for_is_not_replaced(driven: DrivenQueue) -> None:
+    add(driven, "debounce", 500, parent="p", parent_queue="other")
+    assert add(driven, "debounce", 500) == "2"
+    assert driven.state("1") == driven.state("2") == "delayed"
+
+
 def test_events_off_silences_the_replacement(driven: DrivenQueue) -> None:
     row = driven.row(extra=dedup("debounce", 500))
     driven.enqueue(row, events=False)

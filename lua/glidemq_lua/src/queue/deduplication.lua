@@ -51,10 +51,10 @@ local function read(keys, dedup_id)
   return id, tonumber(at)
 end
 
--- Whether the job waits for its first start: a processor never saw it.
-local function is_pending(keys, id)
-  local job = redis.pcall("HMGET", keys.job .. id, "state", "processedOn")
-  return not job.err and PENDING[job[1]] ~= nil and (not job[2] or job[2] == "")
+-- Whether the job may be replaced: a processor never saw it, and no parent waits for this very job.
+local function is_replaceable(keys, id)
+  local job = redis.pcall("HMGET", keys.job .. id, "state", "processedOn", "parentId", "parentIds")
+  return not job.err and PENDING[job[1]] ~= nil and (not job[2] or job[2] == "") and not job[3] and not job[4]
 end
 
 -- Whether the add is accepted. Then also the id of the pending job whose place it takes, or nil.
@@ -67,7 +67,7 @@ function Deduplication.admits(keys, dedup, now)
   elseif dedup.mode == "throttle" then
     return not at or now - at >= dedup.ttl_ms, nil
   end
-  return true, is_pending(keys, id) and id or nil
+  return true, is_replaceable(keys, id) and id or nil
 end
 
 local function leave_list(list, id)
