@@ -65,6 +65,7 @@ local function add_all(keys, args, now)
       first_due = due
     end
   end
+  Deduplication.finish(keys, now, call)
   if ring then
     Ready.ring(keys)
   end

@@ -184,20 +184,20 @@ end
 -- Adds one job. Returns its id or false (an earlier add of the same deduplication id counts, or its custom id exists),
 -- and what `place` says. `call` is a table that lives as long as the server call.
 function Adding.add(keys, row, now, next_id, events, call)
-  local dedup, replaced = dedup_of(row), nil
+  local dedup, earlier, replaces = dedup_of(row), nil, false
   if dedup then
     local admitted
-    admitted, replaced = Deduplication.admits(keys, dedup, now)
+    admitted, earlier, replaces = Deduplication.admits(keys, dedup, now)
     if not admitted then
       return false
     end
   end
-  local id = id_of(keys, row, next_id, replaced)
+  local id = id_of(keys, row, next_id, replaces and earlier)
   if not id then
     return false
   end
-  if replaced then
-    Deduplication.replace(keys, replaced, now, events, call)
+  if replaces then
+    Deduplication.replace(keys, earlier, now, events, call)
   end
   if dedup and dedup.mode == "debounce" then
     row[4] = math.max(row[4], dedup.ttl_ms)
@@ -215,7 +215,7 @@ function Adding.add(keys, row, now, next_id, events, call)
     due, rings = place(keys, id, row, now)
   end
   if dedup then
-    Deduplication.note(keys, dedup, id, now)
+    Deduplication.note(keys, dedup, id, earlier, now, call)
   end
   if events then
     Events.emit(keys, "added", id, "name", row[1])

@@ -17,7 +17,7 @@ local LARGEST_MS = 2 ^ 41
 local FIRST_LOOK_MS = 60000
 local AGES = 3
 local LONGEST_MS = 7 * 86400000
-local LOOKS_PER_ADD = 8
+local LOOKS_PER_ADD, LOOKS_PER_CALL = 8, 1000
 local SAMPLE = 4
 
 -- Where a withdrawn job waits is searched that far, about 2 us a place. An id that is not found is dropped by whoever
@@ -57,17 +57,17 @@ local function is_replaceable(keys, id)
   return not job.err and PENDING[job[1]] ~= nil and (not job[2] or job[2] == "") and not job[3] and not job[4]
 end
 
--- Whether the add is accepted. Then also the id of the pending job whose place it takes, or nil.
+-- Whether the add is accepted; the id of the job of the last accepted one, or nil; and whether it takes that one's place.
 function Deduplication.admits(keys, dedup, now)
   local id, at = read(keys, dedup.id)
   if not id then
-    return true, nil
+    return true, nil, false
   elseif dedup.mode == "simple" then
-    return redis.call("EXISTS", keys.job .. id) == 0, nil
+    return redis.call("EXISTS", keys.job .. id) == 0, id, false
   elseif dedup.mode == "throttle" then
-    return not at or now - at >= dedup.ttl_ms, nil
+    return not at or now - at >= dedup.ttl_ms, id, false
   end
-  return true, is_replaceable(keys, id) and id or nil
+  return true, id, is_replaceable(keys, id)
 end
 
 local function leave_list(list, id)
@@ -156,14 +156,20 @@ function Deduplication.prune(keys, now, most)
   find_foreign(keys, now)
 end
 
--- The add is accepted: later ones with this deduplication id are measured by it.
-function Deduplication.note(keys, dedup, id, now)
-  local earlier = read(keys, dedup.id)
-  if earlier then
+-- The add is accepted: later ones with this deduplication id are measured by it, no more by `earlier`.
+function Deduplication.note(keys, dedup, id, earlier, now, call)
+  if earlier and earlier ~= id then
     redis.call("ZREM", keys.dedup_looks, earlier .. ":" .. dedup.id)
   end
   redis.call("HSET", keys.dedup, dedup.id, id .. ":" .. string.format("%.0f", now))
   local first_look = now + math.max(dedup.ttl_ms or 0, FIRST_LOOK_MS)
   redis.call("ZADD", keys.dedup_looks, first_look, id .. ":" .. dedup.id)
-  Deduplication.prune(keys, now, LOOKS_PER_ADD)
+  call.looks = (call.looks or 0) + LOOKS_PER_ADD
+end
+
+-- To be called when all adds of a server call are done.
+function Deduplication.finish(keys, now, call)
+  if call.looks then
+    Deduplication.prune(keys, now, math.min(call.looks, LOOKS_PER_CALL))
+  end
 end
