@@ -58,9 +58,31 @@ async def until_open(job: Job[Any, Any]) -> Any:
     return job.data
 
 
+async def ask(job: Job[Any, Any]) -> Any:
+    """Wait for a signal; for one second if the data says so."""
+    if not job.signals:
+        await job.suspend(reason="a question", timeout=1 if job.data == "in a hurry" else 600)
+    return [[signal.name, signal.data] for signal in job.signals]
+
+
+async def embed(job: Job[Any, Any]) -> None:
+    await job.store_vector("embedding", job.data["vector"], {"kind": job.data["kind"]})
+
+
 DEEDS: dict[str, Callable[[Job[Any, Any]], Awaitable[Any]]] = {
     deed.__name__: deed
-    for deed in (echo, fail_once, fail, fail_until_open, tell_token, report, until_aborted, until_open)
+    for deed in (
+        echo,
+        fail_once,
+        fail,
+        fail_until_open,
+        tell_token,
+        report,
+        until_aborted,
+        until_open,
+        ask,
+        embed,
+    )
 }
 effects = EffectsWriter()
 

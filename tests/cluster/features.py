@@ -27,6 +27,7 @@ from glidemq import (
     SharedClient,
     TokenBucket,
 )  # fmt: skip
+from tests.cluster.ai_features import suspension, vector_search
 from tests.cluster.scene import Scene
 from tests.testkit.waiting import eventually
 
@@ -391,6 +392,8 @@ FEATURES: list[Case] = [
     custom_ids,
     deduplication,
     dead_letters,
+    suspension,
+    vector_search,
     compression,
     shared_client_and_serverless_pool,
 ]

@@ -15,9 +15,10 @@ local NO_DEADLINE = 9999999999999
 
 local ENDED_AT_ONCE = 100
 
--- A signal as Node writes it: `data` is the text of a JSON value, or empty.
+-- A signal as Node writes it, its members in the same order: `data` is the text of a JSON value, or empty.
 local function encode(signal)
-  return cjson.encode({ name = signal.name, data = signal.data, receivedAt = signal.receivedAt })
+  return '{"name":' .. cjson.encode(signal.name) .. ',"data":' .. cjson.encode(signal.data)
+    .. ',"receivedAt":' .. JsonText.whole(signal.receivedAt) .. "}"
 end
 
 function Suspension.signal(name, data, now)
