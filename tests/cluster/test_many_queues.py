@@ -106,6 +106,7 @@ async def test_idle_queues_on_every_node_start_a_job_without_being_polled(
         assert host.cell.readers.size == min(len(queues), MAX_CLUSTER_READERS)
 
 
+@pytest.mark.exclusive
 async def test_ordered_jobs_follow_each_other_at_once_although_queues_take_turns_at_being_watched(
     cluster: Cluster,
 ) -> None:
@@ -121,6 +122,7 @@ async def test_ordered_jobs_follow_each_other_at_once_although_queues_take_turns
         assert starts[-1] - starts[0] < 0.5, "found by turns of 50 ms, not with the end of the one before"
 
 
+@pytest.mark.exclusive
 async def test_frozen_node_holds_up_no_job_heartbeat_or_timer_of_other_nodes(own_cluster: OwnCluster) -> None:
     frozen, *others = names_on_each_primary("frozen")
     meta = {queue: QueueKeys("glide", queue).meta for queue in (frozen, *others)}

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from valkey.crc import key_slot
 
+from glidemq import CompletedEvent, QueueEvents
 from glidemq.commands.keys import QueueKeys
 from tests.cluster.app import QUEUES_VARIABLE
 from tests.cluster.load import Load
@@ -140,18 +142,34 @@ async def test_planned_failover_under_load_loses_and_doubles_nothing(
     old = cluster.primary_of(QueueKeys("glide", MOVED).meta)
     replica = cluster.replica_of(old)
 
-    async def fail_over(_: dict[str, Load]) -> None:
-        replica.ask("CLUSTER", "FAILOVER")
-        clock = Clock("planned failover")
-        await serves(cluster, replica)
-        clock.note("the replica serves the slot")
-        done = len(history.finished(MOVED))
-        await eventually(lambda: len(history.finished(MOVED)) > done, "work goes on there")
-        clock.note("a job is finished")
+    async def fail_over(loads: dict[str, Load]) -> None:
+        """Meanwhile somebody waits for a job, and somebody listens."""
+        async with QueueEvents(MOVED, connection=cluster.url) as events:
+            heard = asyncio.create_task(_completion_of("awaited", events))
+            waiting = asyncio.create_task(
+                loads[MOVED].queue.add_and_wait("tell_token", 0.5, job_id="awaited")
+            )
+            await eventually(lambda: history.runs_of("awaited", MOVED), "the awaited job runs")
+            replica.ask("CLUSTER", "FAILOVER")
+            clock = Clock("planned failover")
+            await serves(cluster, replica)
+            clock.note("the replica serves the slot")
+            done = len(history.finished(MOVED))
+            await eventually(lambda: len(history.finished(MOVED)) > done, "work goes on there")
+            clock.note("a job is finished")
+            assert await waiting == await asyncio.wait_for(heard, 10)
+        loads[MOVED].acked.append("awaited")
 
     loads = await under_load(cluster, history, fail_over)
     check_all(cluster, history, loads)
     assert not any(load.doubtful or load.refused for load in loads.values())
+
+
+async def _completion_of(job_id: str, events: QueueEvents) -> Any:
+    async for event in events:
+        if isinstance(event, CompletedEvent) and event.job_id == job_id:
+            return event.return_value
+    return None
 
 
 async def test_killed_primary_loses_only_what_its_replica_had_not_confirmed_and_doubles_nothing(

@@ -149,6 +149,8 @@ class ReaderConnection:
             await self._client.close()
         if self._read is not None:
             await asyncio.wait([self._read])
+            if not self._read.cancelled():
+                self._read.exception()  # its caller may have abandoned it: nobody else asks
         self._endpoint.release()
 
     def _check_open(self) -> None:
