@@ -20,7 +20,7 @@ class Load:
     """
 
     def __init__(self, queue: str, url: str, *, per_second: float = 200, replicas: int = 0) -> None:
-        """replicas: how many of them are asked to confirm each add."""
+        """replicas: how many of them are asked to confirm each add, until it is not confirmed for once."""
         self.queue = Queue[Any, Any](queue, connection=url)
         self._replicas = replicas
         self.acked: list[str] = []
@@ -59,15 +59,18 @@ class Load:
         else:
             assert job is not None
             self.acked.append(job.id)
-            if self._replicas and await self._is_replicated():
-                self.confirmed.append(job.id)
+            if self._replicas:
+                if await self._is_replicated():
+                    self.confirmed.append(job.id)
+                else:
+                    self._replicas = 0  # it has taken over, and has none itself
 
     async def _is_replicated(self) -> bool:
         """WAIT, on the connection that has carried the add: it confirms what that one has written."""
         connection: Any = self.queue._connection
         route = connection._commands.route_of(self.queue.keys.meta)
         try:
-            found = await connection._client.custom_command(["WAIT", str(self._replicas), "50"], route)
+            found = await connection._client.custom_command(["WAIT", str(self._replicas), "500"], route)
         except GlideError:
             return False
         return int(found) >= self._replicas

@@ -28,13 +28,20 @@ QUEUES = MOVED, OTHER = names_on_each_primary("moved")[:2]  # nothing of ours is
 SLOT = key_slot(QueueKeys("glide", MOVED).meta.encode())
 
 
-@pytest.fixture
-def cluster() -> Iterator[OwnCluster]:
+@pytest.fixture(scope="module")
+def hurt_cluster() -> Iterator[OwnCluster]:
     running = OwnCluster(node_timeout_ms=2_000)
     try:
         yield running.start()
     finally:
         running.stop()
+
+
+@pytest.fixture
+def cluster(hurt_cluster: OwnCluster) -> OwnCluster:
+    """One that these tests share, healed after what the one before has done to it."""
+    hurt_cluster.renew()
+    return hurt_cluster
 
 
 @pytest.fixture
@@ -121,7 +128,8 @@ async def test_slot_that_moves_there_and_back_under_load_loses_and_doubles_nothi
     runtime: Runtime,
     move_slot: Callable[[OwnCluster, Node, Node], None],
 ) -> None:
-    old, new = cluster.primary_of(QueueKeys("glide", MOVED).meta), cluster.primaries[2]
+    old, other = (cluster.primary_of(QueueKeys("glide", queue).meta) for queue in QUEUES)
+    (new,) = {*cluster.primaries} - {old, other}
     assert not new.ask("FUNCTION", "LIST"), "as one that has just joined"
 
     async def move(_: dict[str, Load]) -> None:

@@ -132,6 +132,16 @@ class OwnCluster(Cluster):
         wait_until(self.is_whole, "all nodes know each other, and replicas have caught up")
         return self
 
+    def renew(self) -> None:
+        """As it was at first, but for who is whose replica: everybody is up again, and empty."""
+        for server in self._servers:
+            if server.process is None:
+                server.start()
+        wait_until(self.is_whole, "who was dead follows whoever has taken over")
+        for node in self.primaries:
+            node.ask("FLUSHALL")
+            node.ask("FUNCTION", "FLUSH")
+
     def kill(self, node: Node) -> None:
         """SIGKILL one server."""
         self._server_of(node).kill()
