@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glidemq.app import App, Processor
+    from glidemq.client.broadcast import Broadcast
     from glidemq.client.dead_letter_summary import DeadLetterSummary, FailureClass, ReplayStatistics
     from glidemq.client.events import (
         AddedEvent,
@@ -98,13 +99,15 @@ if TYPE_CHECKING:
         TokenBucket,
         TokenLimiter,
     )
+    from glidemq.options.subjects import compile_subject_matcher, match_subject
     from glidemq.options.vectors import IndexField, VectorField
     from glidemq.serializer import JSON_SERIALIZER, Serializer
     from glidemq.shutdown import GracefulShutdown, graceful_shutdown
-    from glidemq.worker import Worker
+    from glidemq.worker import BroadcastWorker, Worker
 
 _HOMES = {
     "glidemq.app": ("App", "Processor"),
+    "glidemq.client.broadcast": ("Broadcast",),
     "glidemq.client.events": (
         "AddedEvent",
         "CompletedEvent",
@@ -193,9 +196,10 @@ _HOMES = {
         "TokenLimiter",
     ),
     "glidemq.options.vectors": ("IndexField", "VectorField"),
+    "glidemq.options.subjects": ("compile_subject_matcher", "match_subject"),
     "glidemq.serializer": ("JSON_SERIALIZER", "Serializer"),
     "glidemq.shutdown": ("GracefulShutdown", "graceful_shutdown"),
-    "glidemq.worker": ("Worker",),
+    "glidemq.worker": ("BroadcastWorker", "Worker"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -210,6 +214,8 @@ __all__ = [
     "BackoffStrategy",
     "Batch",
     "BatchError",
+    "Broadcast",
+    "BroadcastWorker",
     "ClosedError",
     "CompletedEvent",
     "ConfigurationError",
@@ -301,10 +307,12 @@ __all__ = [
     "__version__",
     "chain",
     "chord",
+    "compile_subject_matcher",
     "dag",
     "get_usage_summary",
     "graceful_shutdown",
     "group",
+    "match_subject",
     "serverless_pool",
     "topo_sort",
     "validate_dag",

@@ -76,7 +76,7 @@ class ReaderConnection:
             self._commands = ServerCommands(client, cluster=self.options.cluster)
 
     async def read_group(
-        self, consumer: str, streams: Sequence[str], *, block_ms: int, count: int = 1
+        self, consumer: str, streams: Sequence[str], *, block_ms: int, count: int = 1, group: str = GROUP
     ) -> list[StreamEntry]:
         """Claim up to `count` new entries per stream for `consumer`, waiting up to `block_ms` for one.
 
@@ -91,7 +91,7 @@ class ReaderConnection:
             from glide import StreamReadGroupOptions  # imported by now: a client exists
 
             options = StreamReadGroupOptions(block_ms=block_ms, count=count)
-            return client.xreadgroup(dict.fromkeys(streams, ">"), GROUP, consumer, options)
+            return client.xreadgroup(dict.fromkeys(streams, ">"), group, consumer, options)
 
         return await self._run(request, streams[0], f"reading {len(streams)} job streams")
 

@@ -96,6 +96,11 @@ function Record.options(values)
   return opts and opts ~= "{}" and opts or nil
 end
 
+-- For a message of a broadcast, whose subscriptions count alone.
+function Record.set_attempts_made(values, attempts_made)
+  values[ATTEMPTS_MADE] = attempts_made
+end
+
 function Record.timestamp(values)
   return values[TIMESTAMP]
 end

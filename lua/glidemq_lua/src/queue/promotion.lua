@@ -6,12 +6,6 @@ local BATCH = 5000 -- unpack stops at 7,999
 -- Priority classes that a frequent call looks at; promote_due looks at all of them.
 Promotion.FEW_CLASSES = 128
 
--- Broadcast retries are stored as `<id>||<subscription>`.
-local function split_member(member)
-  local id, subscription = string.match(member, "^(.-)||(.*)$")
-  return id or member, subscription
-end
-
 -- Puts a job where ready ones of its kind wait. Returns whether that is a list.
 function Promotion.place(keys, id, class, name, lifo)
   if lifo == "1" then
@@ -28,7 +22,7 @@ end
 -- One member: "promoted", "expired" or "dropped", and whether a list was written.
 local function promote_member(settlement, member, class)
   local keys = settlement.keys
-  local id, subscription = split_member(member)
+  local id, subscription = Subscriptions.split(keys, member)
   local job = keys.job .. id
   local fields = redis.pcall("HMGET", job, "state", "name", "lifo", "expireAt")
   if fields.err or not fields[1] then
