@@ -34,6 +34,7 @@ STRUCTURES = (
     "queue/retention",
     "queue/ready",
     "queue/active",
+    "queue/revocations",
     "queue/rate",
     "queue/limits",
     "queue/token_window",

@@ -64,7 +64,7 @@ def test_release_passes_on_what_is_known_of_a_crash(
 
 def test_heartbeat_answers_per_row(execute: Execute, keys: QueueKeys, job: Activation) -> None:
     rows = [(job.id, job.token, job.processed_on), (b"none", b"t", 1)]
-    assert execute(ExtendLeasesCommand(keys.meta, rows=rows)) == [1, 3]
+    assert execute(ExtendLeasesCommand(keys.meta, rows=rows)) == ([1, 3], {})
 
 
 def test_orphans_are_released_page_by_page(execute: Execute, keys: QueueKeys, job: Activation) -> None:

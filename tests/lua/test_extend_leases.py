@@ -67,3 +67,15 @@ def test_list_job_that_left_does_not_reappear(driven: DrivenQueue) -> None:
 
 def test_malformed_rows_are_refused(driven: DrivenQueue) -> None:
     assert driven.call("extend_leases", rows=[["1", "t"]])[0] == b"bad_argument"
+
+
+def test_run_that_is_to_end_by_force_is_told_in_how_many_ms(driven: DrivenQueue) -> None:
+    driven.add()
+    driven.add()
+    first, second = driven.start(2)
+    driven.call("revoke", id=second.id, force_after_ms=1500)
+    driven.pass_time(1000)
+    rows = [first.fence, second.fence]
+    assert driven.call("extend_leases", rows=rows) == [b"ok", driven.now, [1, 7], [[2, 500]]]
+    driven.pass_time(1000)
+    assert driven.call("extend_leases", rows=rows)[3] == [[2, 0]]

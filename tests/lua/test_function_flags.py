@@ -31,6 +31,7 @@ READING: dict[str, Arguments] = {
     "get_flow_usage": {"rows": [["1", "0"]]},
     "get_children": {"id": "1", "cursor": "0"},
     "get_fields": {"rows": []},
+    "get_revocations": {"since_ms": 0},
     "read_outbox": {"limit": 10, "after": "", "min_age_ms": 0},
 }
 WRITING: dict[str, Arguments] = {

@@ -14,11 +14,13 @@ from glidemq.actors.messenger import Messenger
 from glidemq.actors.observer import CellObserver
 from glidemq.actors.promoter import Promoter
 from glidemq.actors.registration import Registration
+from glidemq.actors.revocations import Revocations
 from glidemq.actors.scheduler import Scheduler
 from glidemq.actors.stall_recovery import StallRecovery
 from glidemq.connection.connection import Connection
 from glidemq.errors import ServerError
 from glidemq.pipeline.in_flight import InFlight
+from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.link import WorkLink
 from glidemq.pipeline.queue_pump import QueuePump
 
@@ -53,6 +55,14 @@ class FaultDomain:
             link=link,
             consumer=settings.consumer,
             on_away=lambda: self._stall_recovery.grant_grace(),
+            on_forced=self._end_by_force,
+        )
+        self._revocations = Revocations(
+            connection=connection,
+            in_flight=in_flight,
+            pumps=self.pumps,
+            link=link,
+            extend=self._heartbeat.extend,
         )
         self.registration = Registration(
             connection=connection,
@@ -90,10 +100,14 @@ class FaultDomain:
         )
         self._keeping: tuple[Actor, ...] = (
             self._heartbeat,
+            self._revocations,
             self.registration,
             self.messenger,
             self._dead_letters,
         )
+
+    def _end_by_force(self, lease: Lease, delay_ms: int) -> None:
+        self._revocations.end_in(lease, delay_ms)
 
     def pumps(self) -> Iterable[QueuePump]:
         """The pumps of its queues."""

@@ -44,8 +44,11 @@ class Heartbeat(PeriodicActor):
         link: WorkLink,
         consumer: str,
         on_away: Callable[[], None] = lambda: None,
+        on_forced: Callable[[Lease, int], None] = lambda _lease, _force_in_ms: None,
     ) -> None:
-        """on_away: called when leases may run out because the server, or this process itself, was away."""
+        """on_away: called when leases may run out because the server, or this process itself, was away.
+        on_forced: given each lease whose run is to be ended by force, and in how many ms.
+        """
         super().__init__(TICK_S)
         self._connection = connection
         self._in_flight = in_flight
@@ -53,6 +56,7 @@ class Heartbeat(PeriodicActor):
         self._link = link
         self._consumer = consumer
         self._on_away = on_away
+        self._on_forced = on_forced
         self._came_round_ns = monotonic_ns()
 
     @property
@@ -77,6 +81,10 @@ class Heartbeat(PeriodicActor):
     async def extend_all(self) -> None:
         """Extend every lease: the first thing after a connection came back (feasibility 9)."""
         await self._extend(list(self._leases()))
+
+    async def extend(self, leases: list[Lease]) -> None:
+        """Extend these, since there is news about them."""
+        await self._extend(leases)
 
     def _leases(self) -> Iterator[Lease]:
         for pump in self._pumps():
@@ -103,9 +111,9 @@ class Heartbeat(PeriodicActor):
             cell=self._consumer,
             lock_ms=min(short_locks, default=None),
         )
-        codes = await self._connection.execute(command)
+        result = await self._connection.execute(command)
         now_ns = monotonic_ns()
-        for lease, code in zip(leases, codes, strict=True):
+        for position, (lease, code) in enumerate(zip(leases, result.codes, strict=True)):
             lease.next_beat_ns = now_ns + lease.beat_interval_ns
             # A lease whose outcome is on its way is not lost, its job is merely finished.
             if code == EXTENDED or self._in_flight.get(lease.seq) is not lease:
@@ -120,3 +128,5 @@ class Heartbeat(PeriodicActor):
                 )
             if code in (LEASE_LOST, GONE, REVOKED):
                 self._link.abort(lease, CancelReason.ABORT)
+            if position in result.forced:
+                self._on_forced(lease, result.forced[position])

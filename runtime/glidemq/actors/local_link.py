@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -13,6 +14,8 @@ from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.outcome import JobOutcome
 from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.rings.cancel_board import CancelReason
+
+log = logging.getLogger("glidemq.worker")
 
 
 class LocalExecution(Protocol):
@@ -29,6 +32,10 @@ class LocalExecution(Protocol):
 
     def abort(self, lease: Lease, reason: CancelReason) -> None:
         """Set the running job's abort signal."""
+        ...
+
+    def end(self, lease: Lease) -> None:
+        """End the running job by force, as far as that can be done."""
         ...
 
     def hurry(self) -> None:
@@ -109,9 +116,23 @@ class LocalLink:
         """Nothing to acknowledge: an outcome lives in the pump's outbox until it is settled."""
 
     def abort(self, lease: Lease, reason: CancelReason) -> None:
-        """Set the job's abort signal."""
+        """Set the job's abort signal; one that has not started goes back, for the server to decide."""
         lease.abort_reason = reason
+        if lease in self._waiting[lease.pump.queue]:
+            self._waiting[lease.pump.queue].remove(lease)
+            if self._in_flight.take(lease.seq) is not None:
+                lease.pump.give_back(lease)
+            return
         self._executions[lease.pump.queue].abort(lease, reason)
+
+    def end(self, lease: Lease) -> None:
+        """Cancel the job's coroutine, or give its thread up."""
+        log.warning(
+            "job %s of %r was revoked and has not stopped: its run is ended",
+            lease.id.decode(errors="replace"),
+            lease.pump.queue,
+        )
+        self._executions[lease.pump.queue].end(lease)
 
     def is_alive(self, lease: Lease) -> bool:
         """The process that would extend the lease is the one that runs the job."""

@@ -108,14 +108,25 @@ class QueueControl(QueueHandle):
             existed = existed or removal.existed
         return existed
 
-    async def revoke(self, job_id: str) -> RevocationStatus:
+    async def revoke(self, job_id: str, *, force_after: Duration | None = None) -> RevocationStatus:
         """Let a job never complete: it ends as failed with the reason "revoked", and is not retried.
 
         Returns "revoked": it had not started, and has failed. "flagged": it runs; its abort signal is set,
         and it fails whatever its processor does. (A finished one stays as it is.) "not_found": there is none.
+
+        The signal is set within a second, on whatever host the job runs. force_after: seconds or timedelta; if the job
+        still runs then, its coroutine is cancelled, or the actor process that runs its plain function is killed, which
+        counts as no crash. A thread of a `Worker` cannot be ended: the job fails, and the function goes on for nothing.
+        Jobs that run in a batch are not ended by force.
+
+        Raises:
+            ValidationError: a malformed id, or a `force_after` that is no duration.
         """
+        force_after_ms = None if force_after is None else duration_ms(force_after, "force_after")
         status: RevocationStatus | None = None
-        async for page in self._pages(RevokeCommand(self._queue_key, job_id=check_job_id(job_id))):
+        async for page in self._pages(
+            RevokeCommand(self._queue_key, job_id=check_job_id(job_id), force_after_ms=force_after_ms)
+        ):
             status = status or page.status  # the first call decides; the others only tidy up
         assert status is not None, "there is always a first page"
         return status

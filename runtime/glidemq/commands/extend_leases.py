@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from glidemq.commands.command import Command, pack
 from glidemq.commands.fragments import CALL_VERSION
@@ -13,8 +13,15 @@ EXTENDED: Final = 1
 REVOKED: Final = 7  # extended, but somebody asked that the job stop
 
 
-class ExtendLeasesCommand(Command[list[int]]):
-    """Renews leases; never takes one. The result is one code per (id, token, processed_on).
+class ExtendResult(NamedTuple):
+    """One code per row, and for those whose run is to be ended by force: position of the row, in how many ms."""
+
+    codes: list[int]
+    forced: dict[int, int]
+
+
+class ExtendLeasesCommand(Command[ExtendResult]):
+    """Renews leases; never takes one. The result has one code per (id, token, processed_on).
 
     Codes: 1 extended, 7 extended but revoked, 2 its outcome is recorded already, 3 the job was removed, 4
     the lease is somebody else's.
@@ -42,7 +49,6 @@ class ExtendLeasesCommand(Command[list[int]]):
     def arguments(self) -> bytes:
         return pack({"v": CALL_VERSION, "rows": self.rows, "lock_ms": self.lock_ms or False})
 
-    def parse_reply(self, reply: list[Any]) -> list[int]:
+    def parse_reply(self, reply: list[Any]) -> ExtendResult:
         expect_ok(self.function, reply)
-        codes: list[int] = reply[2]
-        return codes
+        return ExtendResult(reply[2], {row - 1: force_in_ms for row, force_in_ms in reply[3]})

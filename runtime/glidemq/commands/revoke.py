@@ -29,20 +29,32 @@ class RevokeCommand(Command[Revocation]):
 
     The first call decides. In a long queue the stream entry of a waiting job may need more calls to be found:
     execute `following` until there is none. An entry that stays behind is harmless to workers of this library.
+    force_after_ms: a running job is ended by force so much later.
     """
 
     function = "gmq_revoke"
     replayable = True
 
-    __slots__ = ("job_id", "resume")
+    __slots__ = ("force_after_ms", "job_id", "resume")
 
-    def __init__(self, queue_key: str, *, job_id: str, resume: list[Any] | None = None) -> None:
+    def __init__(
+        self,
+        queue_key: str,
+        *,
+        job_id: str,
+        force_after_ms: int | None = None,
+        resume: list[Any] | None = None,
+    ) -> None:
         super().__init__(queue_key)
         self.job_id = job_id
+        self.force_after_ms = force_after_ms
         self.resume = resume
 
     def arguments(self) -> bytes:
-        return pack({"v": 1, "id": self.job_id, "resume": self.resume or False})
+        members: dict[str, Any] = {"v": 1, "id": self.job_id, "resume": self.resume or False}
+        if self.force_after_ms is not None:
+            members["force_after_ms"] = self.force_after_ms
+        return pack(members)
 
     def parse_reply(self, reply: list[Any]) -> Revocation:
         status = status_of(reply)

@@ -18,6 +18,7 @@ from glidemq.job.stepping import drive, drive_blocking
 from glidemq.job.surroundings import Surroundings, enter
 from glidemq.pipeline.detours import until_answered
 from glidemq.pipeline.outcome import (
+    REVOKED_REASON,
     TIMEOUT_REASON,
     JobOptionsOnWire,
     JobOutcome,
@@ -33,7 +34,6 @@ from glidemq.rings.cancel_board import CancelReason
 
 log = logging.getLogger("glidemq.processor")
 
-REVOKED_REASON = "revoked"
 # How long a worker keeps still for a RateLimitError without a duration, unless its limiter says.
 DEFAULT_PAUSE_MS = 1000
 # Frames of these files say nothing about why a processor failed.
@@ -55,9 +55,11 @@ class SettableFlag(AbortFlag, Protocol):
 class LoopAbortFlag:
     """A running job's abort flag inside an event loop, so that waiting for it costs nothing."""
 
-    __slots__ = ("_event", "_reason")
+    __slots__ = ("_event", "_reason", "task")
 
     def __init__(self) -> None:
+        self.task: asyncio.Task[Any] | None = None
+        """What runs the job alone: to be cancelled when it is to end by force."""
         self._reason = CancelReason.NONE
         self._event: asyncio.Event | None = None
 
@@ -71,6 +73,13 @@ class LoopAbortFlag:
             self._reason = reason
             if self._event is not None:
                 self._event.set()
+
+    def end(self) -> None:
+        """Raise the flag and cancel what runs the job."""
+        self.set(CancelReason.ABORT)
+        if self.task is not None:
+            # Later: a task that is cancelled before its first step never runs.
+            asyncio.get_running_loop().call_soon(self.task.cancel)
 
     async def wait(self) -> None:
         """Return once the flag is up."""

@@ -54,6 +54,10 @@ class WorkLink(Protocol):
         """Set the job's abort signal; for good when the lease is lost."""
         ...
 
+    def end(self, lease: Lease) -> None:
+        """End the run of a revoked job by force, if that can be done; called again while it goes on."""
+        ...
+
     def is_alive(self, lease: Lease) -> bool:
         """Whether the lease may be extended: its process lives, is not stopped, and the job is within its time."""
         ...

@@ -61,6 +61,7 @@ class ActorChannel:
         self.corrupt = False  # the outbound ring cannot be read any further
         self.touched = False
         self.timed_out: set[int] = set()
+        self.revoked: set[int] = set()  # jobs for whose sake the process is killed
         self.soft_killed_ns = 0
         self._pidfd = -1
 
@@ -152,6 +153,7 @@ class ActorChannel:
         self.alone_for = None
         self.corrupt = False
         self.timed_out.clear()
+        self.revoked.clear()
         self.soft_killed_ns = 0
         self._close_pidfd()
 

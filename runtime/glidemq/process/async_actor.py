@@ -17,7 +17,7 @@ from glidemq.pipeline.execution import Activated, AsyncExecution, LoopAbortFlag
 from glidemq.pipeline.gathering import Gathering
 from glidemq.pipeline.outcome import JobOutcome
 from glidemq.process.actor_context import ActorContext
-from glidemq.process.messages import outcome_header
+from glidemq.process.messages import END, outcome_header
 from glidemq.process.ring_connection import RingConnection
 from glidemq.process_spec import EXIT_OK
 from glidemq.rings.actor_side import TakenActivation
@@ -155,7 +155,9 @@ class AsyncActor:
         for record in self._side.replies.pop_many(RECORDS_PER_READ):
             if record.kind == RecordKind.ABORT:
                 flag = self._flags.get(record.seq)
-                if flag is not None:
+                if flag is not None and record.body == END:
+                    flag.end()
+                elif flag is not None:
                     flag.set(CancelReason(record.body[0]))
             else:
                 self._connection.receive(record)
@@ -188,7 +190,7 @@ class AsyncActor:
             lane.free -= 1
             # Before the task's first step: an abort may come until then.
             flag = self._flags[activation.record.seq] = LoopAbortFlag()
-            task = self._loop.create_task(self._process(activation, identity, lane, flag))
+            task = flag.task = self._loop.create_task(self._process(activation, identity, lane, flag))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from glidemq.errors import RingCorruptionError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
-from glidemq.pipeline.outcome import BATCH_TIMEOUT_REASON, TIMEOUT_REASON, failed, read_options
+from glidemq.pipeline.outcome import (
+    BATCH_TIMEOUT_REASON,
+    REVOKED_REASON,
+    TIMEOUT_REASON,
+    failed,
+    read_options,
+)
 from glidemq.process.actor_channel import ActorChannel
 from glidemq.process.ring_link import RingLink
 from glidemq.rings.ledger import LedgerState
@@ -43,10 +49,11 @@ class Harvester:
         generation = slot.generation
         started = self._collect(channel)
         left = list(channel.leases.values())
-        timed_out = channel.timed_out.copy()
+        timed_out, revoked = channel.timed_out.copy(), channel.revoked.copy()
         # A loop that hung was hung by a job: that death is charged like any other crash.
         planned = slot.kill_reason not in (KillReason.NONE, KillReason.HUNG)
         killed_for_timeout = slot.gateway_kill_reason is KillReason.JOB_TIMEOUT
+        killed_for_revoked = slot.gateway_kill_reason is KillReason.REVOKED
         wait_status = slot.exit_status or 0
         # Before anything is placed again: this actor's load is gone.
         channel.reset(generation)
@@ -54,9 +61,11 @@ class Harvester:
         for lease in left:
             if killed_for_timeout and lease.seq in timed_out:
                 self._fail_timed_out(lease)
+            elif killed_for_revoked and lease.seq in revoked:
+                self._fail_revoked(lease)
             elif lease.seq not in started:
                 self._link.requeue(lease)
-            elif planned or killed_for_timeout:
+            elif planned or killed_for_timeout or killed_for_revoked:
                 self._give_back(lease, None)
             else:  # also an exit with status 0: no processor has the right to end its process
                 crashed.append(lease)
@@ -105,6 +114,12 @@ class Harvester:
     def _give_back(self, lease: Lease, crash_reason: str | bool | None) -> None:
         if self._in_flight.take(lease.seq) is not None:
             lease.pump.give_back(lease, crash_reason)
+
+    def _fail_revoked(self, lease: Lease) -> None:
+        if self._in_flight.take(lease.seq) is not None:
+            fence = (*lease.fence, lease.entry_id)
+            outcome = failed(fence, REVOKED_REASON, read_options(lease.opts), attempts_made=0, for_good=True)
+            lease.pump.fail(outcome.row, lease, None)
 
     def _fail_timed_out(self, lease: Lease) -> None:
         if self._in_flight.take(lease.seq) is None:

@@ -2,7 +2,7 @@
 
     activation ring  gateway -> actor   ACTIVATION: seq of the lease, its identity, the packed job
     reply ring       gateway -> actor   REPLY_PART, REPLY: seq of the command, nothing or an error, the reply
-                                        ABORT: seq of the lease whose abort signal was set
+                                        ABORT: seq of the lease whose abort signal was set; END: it is cancelled, too
     outbound ring    actor -> gateway   MANIFEST; COMPLETION, FAILURE: seq of the lease, service time, tokens and queue,
                                         the packed row for the server; SKIPPED: seq of the lease; COMMAND: its own seq
 
@@ -12,13 +12,17 @@ Queue names travel as text, since gateway and actor may have been started with d
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Final
 
 from glidemq import errors
 from glidemq.commands.command import pack, unpack
 from glidemq.commands.step import Activation
 from glidemq.pipeline.lease import Lease
+from glidemq.rings.cancel_board import CancelReason
 from glidemq.rings.records import CommandHeader, JobIdentity, pack_identity
+
+# Body of an ABORT that also cancels the coroutine: the reason, and a mark.
+END: Final = bytes((int(CancelReason.ABORT), 1))
 
 # The name only steers estimates and logs on this way.
 NAME_BYTES = 64

@@ -18,6 +18,7 @@ from glidemq.pipeline.outcome import NO_OPTIONS, failed
 from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.pipeline.window import UNKNOWN_NS
 from glidemq.process.actor_channel import ActorChannel, Receipt, wake_touched
+from glidemq.process.forced_end import end_by_force
 from glidemq.process.messages import queue_of, service_ns_of, tokens_of
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.rings.ledger import LedgerState
@@ -182,6 +183,10 @@ class RingLink:
             channel.side.cancel(lease.seq, reason)
             channel.try_reply(RecordKind.ABORT, lease.seq, b"", bytes((int(reason),)))
             channel.bell.ring()
+
+    def end(self, lease: Lease) -> None:
+        """End the process of a plain function; have a coroutine cancelled by its own loop."""
+        end_by_force(lease)
 
     def is_alive(self, lease: Lease) -> bool:
         """Extend leases only for processes that can still finish their job."""

@@ -77,6 +77,7 @@ class KillReason(IntEnum):
     DRAIN_DEADLINE = 3
     MEMORY_LIMIT = 4
     REQUESTED = 5
+    REVOKED = 6  # its job was revoked and is to end by force
 
 
 class _Word(Generic[T]):

@@ -64,6 +64,10 @@ class _LocalBatches(ABC):
         if member is not None:
             member.flag.set(reason)
 
+    def end(self, lease: Lease) -> None:
+        """Set the signal and no more: a batch is not ended for the sake of one of its jobs."""
+        self.abort(lease, CancelReason.ABORT)
+
     async def run_local(self, lease: Lease) -> JobOutcome:
         """Let the job join a batch, and wait for its own outcome."""
         member = self._members[lease.seq] = _Member(lease, self._loop.create_future())

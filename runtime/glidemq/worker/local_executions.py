@@ -13,7 +13,7 @@ from glidemq.commands.command import Command
 from glidemq.connection.connection import Connection
 from glidemq.pipeline.execution import AsyncExecution, LoopAbortFlag, SyncExecution
 from glidemq.pipeline.lease import Lease
-from glidemq.pipeline.outcome import TIMEOUT_REASON, JobOutcome, failed, read_options
+from glidemq.pipeline.outcome import REVOKED_REASON, TIMEOUT_REASON, JobOutcome, failed, read_options
 from glidemq.rings.cancel_board import CancelReason
 
 R = TypeVar("R")
@@ -60,10 +60,17 @@ class TaskExecution(_LocalExecution):
     async def run_local(self, lease: Lease) -> JobOutcome:
         """Run the job to its end."""
         flag = self._flags[lease.seq] = LoopAbortFlag()
+        flag.task = asyncio.current_task()
         try:
             return await self._execution.run(lease.blob, flag)
         finally:
             del self._flags[lease.seq]
+
+    def end(self, lease: Lease) -> None:
+        """Cancel the job's coroutine."""
+        flag = self._flags.get(lease.seq)
+        if flag is not None:
+            flag.end()
 
     def close(self) -> None:
         """Nothing to release: tasks belong to the loop."""
@@ -72,8 +79,9 @@ class TaskExecution(_LocalExecution):
 class ThreadExecution(_LocalExecution):
     """Runs a plain `def` processor on threads, `concurrency` at a time.
 
-    A thread cannot be ended from outside. A job that overruns its timeout is failed, its abort signal set and its
-    late result discarded; until the function returns, its thread counts as occupied.
+    A thread cannot be ended from outside. A job that overruns its timeout, or was revoked and is to end by force, is
+    failed, its abort signal set and its late result discarded; until the function returns, its thread counts as
+    occupied.
     """
 
     def __init__(
@@ -93,6 +101,7 @@ class ThreadExecution(_LocalExecution):
         self._connection = connection
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"glidemq-{queue}")
         self._strategies = processor.backoff_strategies
+        self._ends: dict[int, asyncio.Future[None]] = {}  # done once the job is not waited for any longer
         self._execution = SyncExecution(processor, queue, queue_key, self._execute)
 
     def _execute(self, command: Command[R]) -> R:
@@ -104,15 +113,23 @@ class ThreadExecution(_LocalExecution):
         flag = self._flags[lease.seq] = LoopAbortFlag()
         future = self._loop.run_in_executor(self._threads, self._execution.run, lease.blob, flag)
         timeout_ms = lease.timeout_ms
+        end = self._ends[lease.seq] = self._loop.create_future()
         try:
-            done, _ = await asyncio.wait({future}, timeout=timeout_ms / 1000 if timeout_ms else None)
+            await asyncio.wait(
+                {future, end},
+                timeout=timeout_ms / 1000 if timeout_ms else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
         finally:
-            del self._flags[lease.seq]
-        if done:
+            del self._flags[lease.seq], self._ends[lease.seq]
+        if future.done():
             return future.result()
         flag.set(CancelReason.TIMEOUT)
         self.concurrency -= 1
         future.add_done_callback(self._thread_returned)
+        fence = (*lease.fence, lease.entry_id)
+        if end.done():
+            return failed(fence, REVOKED_REASON, read_options(lease.opts), attempts_made=0, for_good=True)
         log.warning(
             "job %s of %r overran its timeout of %.3g s; its thread goes on until the function returns",
             lease.id.decode(errors="replace"),
@@ -120,13 +137,19 @@ class ThreadExecution(_LocalExecution):
             timeout_ms / 1000,
         )
         return failed(
-            (*lease.fence, lease.entry_id),
+            fence,
             TIMEOUT_REASON,
             read_options(lease.opts),
             attempts_made=lease.attempts_made,
             error=TimeoutError(TIMEOUT_REASON),
             strategies=self._strategies,
         )
+
+    def end(self, lease: Lease) -> None:
+        """Wait for the job's function no longer."""
+        end = self._ends.get(lease.seq)
+        if end is not None and not end.done():
+            end.set_result(None)
 
     def _thread_returned(self, future: asyncio.Future[Any]) -> None:
         self.concurrency += 1

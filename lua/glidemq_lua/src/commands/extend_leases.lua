@@ -2,14 +2,16 @@
 -- Moves:  nothing
 -- Keys:   job, x-py:active, x-py:short-lock
 -- Args:   rows [[id, token, processed_on]], lock_ms (the shortest lock that one of them has of its own; absent if none)
--- Reply:  ["ok", now_ms, [code]]; 1 extended, 7 extended but revoked, 2 the outcome is recorded already
+-- Reply:  ["ok", now_ms, [code], [[row, force_in_ms]]]; 1 extended, 7 extended but revoked, 2 the outcome is recorded
+--         already; for rows (the first is 1) whose run is to be ended by force: in how many ms
 -- Errors: bad_argument; per row gone, lease_lost
 -- Events: none
 
+-- The code, and for a revoked run when it is to be ended by force.
 local function extend(keys, now, row)
   local id, token, processed_on = row[1], row[2], row[3]
   local job = keys.job .. id
-  local values = redis.pcall("HMGET", job, "state", Lease.RUN, "processedOn", "revoked", "x-py:cell")
+  local values = redis.pcall("HMGET", job, "state", Lease.RUN, "processedOn", "revoked", "x-py:cell", Revocations.FORCE_AT)
   local refusal = values.err and Replies.GONE
     or Lease.refusal("renew", values[1], values[2], values[3], token, processed_on)
   if refusal then
@@ -19,7 +21,10 @@ local function extend(keys, now, row)
   if values[5] then
     Active.touch(keys, values[5], id, now)
   end
-  return values[4] == "1" and Replies.REVOKED or Replies.ACCEPTED
+  if values[4] == "1" then
+    return Replies.REVOKED, tonumber(values[6])
+  end
+  return Replies.ACCEPTED
 end
 
 local ROW = { "string", "string", "number" }
@@ -32,9 +37,13 @@ Library.command("extend_leases", { "allow-oom" }, { rows = "table", lock_ms = "?
   if args.lock_ms then
     Lock.remember(keys, args.lock_ms)
   end
-  local outcomes = {}
+  local outcomes, forced = {}, {}
   for number, row in ipairs(args.rows) do
-    outcomes[number] = extend(keys, now, row)
+    local code, force_at = extend(keys, now, row)
+    outcomes[number] = code
+    if force_at then
+      forced[#forced + 1] = { number, math.max(force_at - now, 0) }
+    end
   end
-  return Replies.pack("ok", now, outcomes)
+  return Replies.pack("ok", now, outcomes, forced)
 end)

@@ -1,15 +1,16 @@
 -- revoke: nobody wants this job's outcome any more. One that nobody runs fails at once; a running one is flagged, its
--- next heartbeat says so to whoever runs it, and whatever that host reports, the run ends as revoked.
+-- holder hears of it (get_revocations, extend_leases), and whatever that host reports, the run ends as revoked.
 -- Moves:  waiting, delayed, prioritized, group-waiting, waiting-children, suspended -> failed
--- Keys:   job, stream, priority, lifo, scheduled, groupq, group, ratelimited, suspended, failed, events
--- Args:   id, resume (from the last reply; absent at first)
+-- Keys:   job, stream, priority, lifo, scheduled, groupq, group, ratelimited, suspended, failed, events,
+--         x-py:revocations
+-- Args:   id, resume (from the last reply; absent at first), force_after_ms (absent: the run is not ended by force)
 -- Reply:  ["revoked", resume or false] | ["flagged"] | ["not_found"]
 --         A resume means: the job has failed, but its stream entry was not found among the likeliest; call again with
 --         it to go on. `step` drops an entry left behind; a Node worker would report the job as failed once more.
 --         A finished job is flagged, too: it stays as it is, and fails if it is retried.
 -- Errors: bad_argument
 -- Events: revoked
-local SPEC = { id = "string", resume = "?table" }
+local SPEC = { id = "string", resume = "?table", force_after_ms = "?number" }
 
 local ID, STATE, TIMESTAMP, DELAY, GROUP_KEY, REASON, REVOKED = 1, 2, 3, 4, 5, 6, 7
 
@@ -40,7 +41,11 @@ local function revoke(keys, id, job, now)
 end
 
 Library.command("revoke", { "allow-oom" }, SPEC, function(keys, args, now)
+  local force_ms = args.force_after_ms
   local fault = Withdrawal.fault(args.resume)
+  if not fault and force_ms and not Delayed.fits(force_ms) then
+    fault = "force_after_ms is out of range"
+  end
   if fault then
     return Replies.bad_argument(fault)
   end
@@ -58,6 +63,12 @@ Library.command("revoke", { "allow-oom" }, SPEC, function(keys, args, now)
     end
     redis.call("HSET", keys.job .. id, "revoked", "1")
     if not States.allows("revoke", job[STATE]) then
+      if job[STATE] == "active" then
+        Revocations.announce(keys, id, now)
+        if force_ms then
+          redis.call("HSET", keys.job .. id, Revocations.FORCE_AT, now + force_ms)
+        end
+      end
       Events.emit(keys, "revoked", id)
       return Replies.pack("flagged")
     end

@@ -51,6 +51,7 @@ local SUFFIX = {
   replay = ":x-py:replay:", -- + letter; string with a TTL: the job that its replay has made
   replayed = ":x-py:replayed", -- zset: jobs made by replays that have not ended
   replays = ":x-py:replays", -- hash: how replays ended
+  revocations = ":x-py:revocations", -- zset by time with a TTL: running jobs that were revoked in the last minute
   workers = ":x-py:workers", -- zset by expiry ms: the consumers of this library that are alive
   parent_looks = ":x-py:parents", -- zset: when to look after each parent that waits for its children, ms
   outbox = ":x-py:outbox", -- stream: what other queues must hear of jobs of this one
