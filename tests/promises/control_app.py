@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -90,3 +91,25 @@ def start_limited(job: SyncJob[Any, Any]) -> None:
 @app.processor("async-limited", concurrency=8, limiter={"max": 3, "duration": 0.5})
 async def start_limited_async(job: Job[Any, Any]) -> None:
     effects.started(job)
+
+
+@app.processor("sync-long")
+def run_long(job: SyncJob[Any, Any]) -> str:
+    """Runs until its abort signal is set; a stubborn job, for ever."""
+    effects.started(job)
+    while job.data.get("stubborn") or not job.abort_signal.aborted:
+        time.sleep(0.01)
+    effects.finished(job)
+    return "too late"
+
+
+@app.processor("async-long", concurrency=4)
+async def run_long_async(job: Job[Any, Any]) -> str:
+    effects.started(job)
+    try:
+        if job.data.get("stubborn"):
+            await asyncio.sleep(3600)
+        await job.abort_signal.wait()
+    finally:
+        effects.finished(job)
+    return "too late"
