@@ -144,5 +144,5 @@ class FcallPipeline:
             commands.fcall(call.function, self._keys(call), [call.arguments])
         return await self._client.exec(commands, raise_on_error=False)
 
-    def _keys(self, call: PendingCall) -> list[str]:
+    def _keys(self, call: PendingCall) -> list[str | bytes]:
         return [call.key, call.key + ABSENT] if self._cluster else [call.key]

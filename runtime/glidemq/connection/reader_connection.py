@@ -147,10 +147,11 @@ class ReaderConnection:
         self._closed = True
         if self._client is not None:
             await self._client.close()
-        if self._read is not None:
-            await asyncio.wait([self._read])
-            if not self._read.cancelled():
-                self._read.exception()  # its caller may have abandoned it: nobody else asks
+        read = self._read
+        if read is not None:
+            await asyncio.wait([read])
+            if not read.cancelled():
+                read.exception()  # its caller may have abandoned it: nobody else asks
         self._endpoint.release()
 
     def _check_open(self) -> None:
