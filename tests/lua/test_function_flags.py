@@ -48,6 +48,8 @@ WRITING: dict[str, Arguments] = {
     "rate_limit_group_external": {"group_key": "k", "duration_ms": 1000, "extend": "max"},
     "promote_job": {"id": "1"},
     "move_to_waiting_children": {"rows": []},
+    "check_parents": {"limit": 10},
+    "tell_again": {"rows": []},
     "hear_children": {"rows": []},
     "clear_outbox": {"entries": []},
     "revoke": {"id": "1"},

@@ -12,6 +12,7 @@ from glidemq.actors.dead_letters import DeadLetters
 from glidemq.actors.heartbeat import Heartbeat
 from glidemq.actors.messenger import Messenger
 from glidemq.actors.observer import CellObserver
+from glidemq.actors.parent_care import ParentCare
 from glidemq.actors.promoter import Promoter
 from glidemq.actors.registration import Registration
 from glidemq.actors.revocations import Revocations
@@ -97,6 +98,7 @@ class FaultDomain:
                 interval_s=settings.promotion_interval,
             ),
             self._stall_recovery,
+            ParentCare(connection=connection, pumps=self.pumps, posted=self.messenger.posted_in),
         )
         self._keeping: tuple[Actor, ...] = (
             self._heartbeat,

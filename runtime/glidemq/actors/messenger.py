@@ -52,7 +52,11 @@ class Messenger(PeriodicActor):
 
     def posted(self, pump: QueuePump) -> None:
         """A call of this queue has left a letter."""
-        self._posted.add(pump.keys.meta)
+        self.posted_in(pump.keys.meta)
+
+    def posted_in(self, queue_key: str) -> None:
+        """The queue of this key, served here or not, holds a letter."""
+        self._posted.add(queue_key)
         self._wake.set()
 
     async def run(self) -> None:

@@ -92,7 +92,7 @@ class FlowProducer:
 
         In one queue, up to 500 jobs and 1 MiB, all jobs are added or none. Larger trees and those over several queues
         are written parents first, and removed again if that fails half-way. Should this process die half-way, no parent
-        runs too early; one whose children never came waits for them.
+        runs too early; one whose children never came fails after some minutes.
 
         Raises, before anything is sent: ValidationError, SerializationError, ClosedError. Afterwards, nothing being
         left: ValidationError "Duplicate job ID in flow", and what `Queue.add` raises.

@@ -20,7 +20,8 @@ class FlowWriter:
 
     A flow in one queue that fits one call is added by it, all or nothing. Else the parents come first, each with the
     names of all its children, and the leaves, which alone can run, once every parent stands. If that fails half-way,
-    what had been written is removed again; if this process dies half-way, no parent runs too early.
+    what had been written is removed again; if this process dies half-way, whoever looks after the parents finds that
+    children never came, and they fail.
     """
 
     def __init__(self, connection: Connection, duplicate: str) -> None:

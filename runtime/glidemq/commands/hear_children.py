@@ -21,7 +21,7 @@ class ChildNews:
         """The row's msgpack. `member` names the child (`glide:{queue}:id`).
 
         what: "completed", with a return value in `text` if the child's own hash does not last; or "fail_parent",
-        "ignore", "remove" or "continue", with the reason.
+        "ignore", "remove" or "continue", with the reason; or "missing", when nobody finds the child.
         """
         return pack((parent_id, member, what, False if text is None else text))
 

@@ -5,7 +5,8 @@
 --         those of removed jobs
 -- Args:   rows [[parent_id, member of the child, what, text]], events, metrics
 --         what and text: completed, with the return value if the child's own hash does not last, else false; or what
---         the child's failure means: fail_parent, ignore, remove or continue, with the reason
+--         the child's failure means: fail_parent, ignore, remove or continue, with the reason; or missing, when nobody
+--         finds it: said again after a minute, it is a failure
 -- Reply:  ["ok", posted]; 1 when yet another queue must hear of something, see read_outbox
 -- Errors: bad_argument
 -- Events: active (of a parent that runs again), failed
@@ -17,7 +18,7 @@ local function fault_of(rows)
     local row = rows[number]
     if not Dependencies.knows(row[3]) then
       return "row " .. number .. ": nobody knows what " .. row[3] .. " means"
-    elseif row[3] ~= "completed" and not row[4] then
+    elseif row[3] ~= "completed" and row[3] ~= "missing" and not row[4] then
       return "row " .. number .. ": the reason is missing"
     end
   end

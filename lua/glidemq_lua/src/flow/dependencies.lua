@@ -4,14 +4,17 @@
 -- marks those that need not be waited for any more, `depsCompleted` counts the marks. Own fields: `x-py:depfailed:` is
 -- why a child failed, `x-py:depvalue:` what a child returned whose own hash does not last; `x-py:depsFailing` counts
 -- the failures that this parent must fail of, `x-py:failing` says of which; `x-py:wake` is set when the parent is not
--- to wait although children are left.
+-- to wait although children are left; `x-py:missing:` is when somebody first looked for a child in vain.
 local Dependencies = {}
 
-local DONE, FAILED, VALUE = "depdone:", "x-py:depfailed:", "x-py:depvalue:"
+local DONE, FAILED, VALUE, MISSING = "depdone:", "x-py:depfailed:", "x-py:depvalue:", "x-py:missing:"
 local COMPLETED_COUNT, FAILING, FAILING_OF, WAKE = "depsCompleted", "x-py:depsFailing", "x-py:failing", "x-py:wake"
 
--- A parent is looked after so long after it began to wait, in case nobody tells it of a child; see ParentLooks.
-local FIRST_LOOK_MS = 30000
+-- A parent is looked after so long after it began to wait, and then again, in case nobody tells it of a child: a Node
+-- worker ended it, or its queue has no worker, or whoever was to add it died. See check_parents.
+local LOOK_AFTER_MS, LONGEST_LOOK_MS = 30000, 300000
+-- A child that cannot be found may be on its way; after this time it will not come.
+local PATIENCE_MS = 60000
 
 -- Children per SADD: unpack stops at 7,999.
 local CHUNK = 5000
@@ -54,6 +57,9 @@ local function mark(settlement, parent)
   if States.allows("wake", parent.state) and is_complete(settlement.keys, parent.id, done) then
     start_again(settlement, parent.id, parent.name)
     return true
+  elseif States.allows("wake", parent.state) then
+    -- Perhaps another library's parent, which nobody looks after yet.
+    redis.call("ZADD", settlement.keys.parent_looks, "NX", settlement.now + LOOK_AFTER_MS, parent.id)
   end
   return false
 end
@@ -119,6 +125,16 @@ function HEARD.remove(settlement, parent)
   end
 end
 
+-- Nobody finds the child.
+function HEARD.missing(settlement, parent)
+  local since = redis.call("HGET", parent.key, MISSING .. parent.member)
+  if not since then
+    redis.call("HSET", parent.key, MISSING .. parent.member, settlement.now)
+  elseif settlement.now - tonumber(since) >= PATIENCE_MS then
+    HEARD.fail_parent(settlement, parent, "it cannot be found")
+  end
+end
+
 function Dependencies.knows(what)
   return HEARD[what] ~= nil
 end
@@ -148,7 +164,24 @@ end
 
 -- The job waits for its children from now on.
 function Dependencies.await(keys, id, now)
-  redis.call("ZADD", keys.parent_looks, now + FIRST_LOOK_MS, id)
+  redis.call("ZADD", keys.parent_looks, now + LOOK_AFTER_MS, id)
+end
+
+-- The waiting parents whose look is due, at most `limit`; the next look at them is arranged for.
+function Dependencies.due_looks(keys, now, limit)
+  local waiting = {}
+  for _, id in ipairs(redis.call("ZRANGE", keys.parent_looks, "-inf", now, "BYSCORE", "LIMIT", 0, limit)) do
+    local job = redis.pcall("HMGET", keys.job .. id, "state", "timestamp")
+    if job.err or not States.allows("wake", job[1]) then
+      redis.call("ZREM", keys.parent_looks, id)
+    else
+      local waited = now - (tonumber(job[2]) or now)
+      local look = math.max(math.min(waited / 2, LONGEST_LOOK_MS), LOOK_AFTER_MS)
+      redis.call("ZADD", keys.parent_looks, math.floor(now + look), id)
+      waiting[#waiting + 1] = id
+    end
+  end
+  return waiting
 end
 
 -- A run has ended and the job waits for its children; if there is nothing to wait for, it runs again at once, and if a

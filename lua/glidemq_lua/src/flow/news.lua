@@ -12,6 +12,7 @@ local LONGEST_REASON = 4096
 
 local DEFAULT_POLICY = "fail_parent"
 local POLICY = "x-py:onFailure"
+local POLICIES = { fail_parent = true, ignore = true, remove = true, ["continue"] = true }
 
 -- What the child's failure means for its parents, as its options say.
 local function policy_of(opts)
@@ -20,7 +21,7 @@ local function policy_of(opts)
   end
   local ok, decoded = pcall(cjson.decode, opts)
   local policy = ok and type(decoded) == "table" and decoded[POLICY]
-  return policy ~= "completed" and Dependencies.knows(policy) and policy or DEFAULT_POLICY
+  return POLICIES[policy] and policy or DEFAULT_POLICY
 end
 
 -- Cut at a whole character.
@@ -64,6 +65,25 @@ end
 -- `value` is what the child returned if its hash does not last, else false.
 function News.completed(settlement, id, parent_id, parent_queue, parent_ids, value)
   tell_all(settlement, id, parent_id, parent_queue, parent_ids, "completed", value)
+end
+
+-- What a look at a child that a parent waits for has found.
+News.TOLD, News.ALIVE, News.MISSING = 1, 2, 3
+
+-- Tells one parent once more how this child has ended, if it has.
+function News.tell_again(settlement, id, prefix, parent_id)
+  local keys = settlement.keys
+  local job = redis.pcall("HMGET", keys.job .. id, "id", "state", "opts", "failedReason")
+  if job.err or not job[1] then
+    return News.MISSING
+  elseif job[2] == "completed" then
+    tell(settlement, prefix, parent_id, Keys.member(keys, id), "completed", false)
+  elseif job[2] == "failed" then
+    tell(settlement, prefix, parent_id, Keys.member(keys, id), policy_of(job[3]), brief(job[4] or ""))
+  else
+    return News.ALIVE
+  end
+  return News.TOLD
 end
 
 -- Jobs that ended otherwise, or are about to be deleted, are noted in `settlement.untold`, from wherever; their hashes
