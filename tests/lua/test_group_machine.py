@@ -1,8 +1,8 @@
 """Random lives of one ordering group: it keeps its order and its limits, and it never gets stuck.
 
-Two hosts add, start, finish, lose and recover jobs of the group, people revoke and remove them and pause the group,
-at a time that only the test moves. After every step the hashes of all jobs are held against the group's own books; at
-the end everything that is left has to run.
+Two hosts add, start, finish, lose and recover jobs of the group, people revoke, remove and signal them and pause the
+group, at a time that only the test moves. After every step the hashes of all jobs are held against the group's own
+books; at the end everything that is left has to run.
 """
 
 from __future__ import annotations
@@ -90,6 +90,10 @@ class GroupMachine(RuleBasedStateMachine):
             "rate_limit_group_external", group_key="k", duration_ms=duration, extend=extend
         )
 
+    @rule(job_id=jobs)
+    def signal(self, job_id: str) -> None:
+        self.queue.call("signal", id=job_id, name="go", data="", idem=str(next(_names)))
+
     # -- hosts
 
     def note(self, run: Started) -> None:
@@ -156,6 +160,10 @@ class GroupMachine(RuleBasedStateMachine):
     def move_to_delayed(self, run: Started, ms: int) -> None:
         row = [*run.fence, run.entry_id, self.queue.now + ms, False]
         self.queue.call("move_to_delayed", rows=[row])
+
+    @rule(run=runs, timeout_ms=st.sampled_from([0, 300]))
+    def suspend(self, run: Started, timeout_ms: int) -> None:
+        self.queue.call("suspend", rows=[[*run.fence, run.entry_id, False, timeout_ms]])
 
     @rule(run=runs)
     def extend(self, run: Started) -> None:
@@ -240,6 +248,7 @@ class GroupMachine(RuleBasedStateMachine):
             ("waiting", queue.elements("priority")),
             ("group-waiting", queue.parked()),
             ("delayed", list(queue.members("scheduled"))),
+            ("suspended", list(queue.members("suspended"))),
             *((job_id, list(queue.members(f"x-py:active:{job_id}"))) for job_id in HOSTS),
         ):
             for job_id in ids:
@@ -271,6 +280,8 @@ class GroupMachine(RuleBasedStateMachine):
             self.first_starts_are_in_the_order_of_the_adds()
             assert set(queue.complete(*stepped.started, consumer="h1")) <= {1, 6}
             self.no_more_run_than_may()
+            for job_id in queue.members("suspended"):
+                self.signal(job_id)
             if not stepped.started and not stepped.more:
                 # Only time can help now: that which the library names, or else a host that is gone.
                 if stepped.next_due >= 0:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from glidemq import (
+    FlowProducer,
     Job,
     JobStateError,
     Ordering,
@@ -201,6 +202,39 @@ async def test_ordered_job_keeps_its_turn_and_others_lend_their_slot(
         for job in [*asking, *behind]:
             await job.wait_until_finished(poll=0.01)
     assert order.index("asks strict") < order.index("strict")
+
+
+async def test_wait_that_ran_out_of_time_becomes_a_dead_letter_and_fails_the_parent(
+    queue: AnyQueue, server: ValkeyServer
+) -> None:
+    async def process(job: Job[Any, Any]) -> None:
+        if job.name == "ask":
+            raise SuspendError(timeout=0.05)
+
+    await queue.set_dead_letter_queue(f"{queue.name}-dead")
+    async with (
+        FlowProducer(connection=server.url) as flows,
+        Worker[Any, Any](queue.name, process, connection=server.url),
+    ):
+        root = await flows.add(
+            {
+                "name": "root",
+                "queue_name": queue.name,
+                "children": [{"name": "ask", "queue_name": queue.name}],
+            }
+        )
+        assert await root.job.wait_until_finished(poll=0.01) == "failed"
+        child = root.children[0].job
+        await child.refresh()
+        assert child.failed_reason == "Suspend timeout exceeded"
+
+        async def letters() -> list[str]:
+            return [letter.data["originalJobId"] for letter in await queue.get_dead_letter_jobs()]
+
+        async def is_told() -> bool:
+            return child.id in await letters()
+
+        await eventually(is_told, "the dead letter arrives")
 
 
 async def test_suspended_job_can_be_revoked_and_removed(queue: AnyQueue, server: ValkeyServer) -> None:
