@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from glidemq import Deduplication, Job, Producer, Queue, ValidationError, Worker
+from glidemq import Deduplication, FlowJob, FlowProducer, Job, Producer, Queue, ValidationError, Worker
 from tests.testkit.server import ValkeyServer
 
 AnyQueue = Queue[Any, Any]
@@ -34,6 +34,20 @@ async def test_duplicate_is_skipped_by_every_producer_in_its_own_way(
     stored = await queue.get_job("email-42")
     assert stored is not None
     assert stored.data == "first"
+
+
+async def test_flow_with_a_duplicate_is_refused_whole(server: ValkeyServer, queue: AnyQueue) -> None:
+    await queue.add("n", 1, job_id="taken")
+    flow: FlowJob = {
+        "name": "parent",
+        "queue_name": queue.name,
+        "opts": {"job_id": "parent"},
+        "children": [{"name": "child", "queue_name": queue.name, "opts": {"job_id": "taken"}}],
+    }
+    async with FlowProducer(connection=server.url) as flows:
+        with pytest.raises(ValidationError, match=r"^Duplicate job ID in flow"):
+            await flows.add(flow)
+    assert await queue.get_job("parent") is None
 
 
 async def test_finished_job_still_holds_its_id_and_a_removed_one_does_not(

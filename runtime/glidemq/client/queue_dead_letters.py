@@ -64,7 +64,7 @@ class QueueDeadLetters(QueueInspection[In, Out], Generic[In, Out]):
 
     async def get_dead_letter_jobs(self, start: int = 0, end: int = -1) -> list[Job[Any, Any]]:
         """The dead letters of this queue at the positions `start` to `end`, both inclusive, oldest first; negative ones
-        count from the end. None if no dead letter queue is configured.
+        count from the end; no jobs if no dead letter queue is configured.
 
         Raises:
             ValidationError: no such range.
