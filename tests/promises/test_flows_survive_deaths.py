@@ -73,7 +73,7 @@ async def test_a_letter_that_a_dead_host_left_is_carried_by_the_next_one(
 
 async def complete_and_die(host: CommandConnection, child: Job[Any, Any]) -> None:
     key = f"glide:{{{child.queue_name}}}:meta"
-    await host.execute(RegisterWorkerCommand(key, consumer="dead", info_json="{}", ttl_ms=1000))
+    await host.execute(RegisterWorkerCommand(key, consumer="dead", info_json=b"{}", ttl_ms=1000))
     common: dict[str, Any] = {"consumer": "dead", "cell": "dead", "ahead": 0, "max_bytes": 1 << 20}
     started = await host.execute(StepCommand(key, run="a", complete=[], slots=1, **common))
     [job] = started.activations
