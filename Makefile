@@ -82,6 +82,7 @@ bench: $(READY)
 	$(BIN)/python -m glidemq_bench.cpu_bound
 	$(BIN)/python -m glidemq_bench.idle_latency
 	$(BIN)/python -m glidemq_bench.memory
+	$(BIN)/python -m glidemq_bench.job_kinds
 
 # `npm ci` would insist on the optional binaries of platforms that a registry mirror may not carry.
 $(NODE_MODULES): bench/node/package-lock.json

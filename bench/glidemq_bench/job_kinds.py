@@ -3,7 +3,7 @@
 python -m glidemq_bench.job_kinds [--rounds 3] [--jobs 20000] [--backlogs 1000,200000]
 
 First table: a filled queue, drained by a supervisor with 2 actor processes, no-op jobs, events and metrics on.
-Second table: microseconds of `fcall` per job, by the server's own count, over the first 1,000 jobs that are started and
+Second table: microseconds of `fcall` per job, by the server's own count, over the first 900 jobs that are started and
 completed 64 a call from backlogs of different lengths; no worker runs.
 """
 
@@ -21,6 +21,7 @@ from glidemq.commands.command import Command, R, unpack
 from glidemq.commands.enqueue import EnqueueCommand
 from glidemq.commands.keys import QueueKeys
 from glidemq.commands.rate_limit import RateLimitOnWire
+from glidemq.commands.set_global_concurrency import SetGlobalConcurrencyCommand
 from glidemq.commands.set_global_rate_limit import SetGlobalRateLimitCommand
 from glidemq.commands.step import Activation, CompletionRow, StepCommand
 from glidemq.options import TokenBucket
@@ -35,7 +36,7 @@ KEYS = QueueKeys("glide", QUEUE)
 DATA = {"x": "x" * 92}
 GROUPS = 1_000
 BATCH = 64
-MEASURED = 1_000
+MEASURED = 900
 BULK = 500
 # Limits that are looked at for every job and stop none.
 GENEROUS = 1_000_000_000
@@ -58,6 +59,7 @@ KINDS: dict[str, Options] = {
         "cost": 2,
     },
     "global rate limit": lambda _: {},
+    "global concurrency of 100": lambda _: {},
 }
 
 
@@ -82,6 +84,8 @@ class StepCost:
         return float(self._client.info("commandstats")["cmdstat_fcall"]["usec"]) / done
 
     def _fill(self, kind: str, jobs: int) -> None:
+        if kind == "global concurrency of 100":
+            self._execute(SetGlobalConcurrencyCommand(KEYS.meta, concurrency=100))
         if kind == "global rate limit":
             limit = RateLimitOnWire(GENEROUS, 60_000)
             self._execute(SetGlobalRateLimitCommand(KEYS.meta, limit=limit))
@@ -120,6 +124,8 @@ class StepCost:
 
 async def _fill(url: str, kind: str, jobs: int) -> None:
     async with Queue[Any, Any](QUEUE, connection=url) as queue:
+        if kind == "global concurrency of 100":
+            await queue.set_global_concurrency(100)
         if kind == "global rate limit":
             await queue.set_global_rate_limit(RateLimit(GENEROUS, 60))
         for first in range(0, jobs, BULK * 2):
@@ -155,7 +161,11 @@ def main() -> None:
         cost = StepCost(bench.client)
         costs = interleaved(
             options.rounds,
-            {(kind, length): partial(cost.measure, kind, length) for kind in KINDS for length in backlogs},
+            {
+                f"{kind}, {length:,} jobs": partial(cost.measure, kind, length)
+                for kind in KINDS
+                for length in backlogs
+            },
         )
 
     rates = {kind: median([drained.jobs_per_s for drained in rounds]) for kind, rounds in drains.items()}
@@ -173,7 +183,8 @@ def main() -> None:
             for kind, rounds in drains.items()
         ],
     )
-    us = {key: median(rounds) for key, rounds in costs.items()}
+    # The best of the rounds: a guest of the machine can only add to the time that the server's commands took.
+    us = {(kind, length): min(costs[f"{kind}, {length:,} jobs"]) for kind in KINDS for length in backlogs}
     first, *_, last = backlogs
     print_table(
         f"Server µs per job, start and complete, {BATCH} a call, by length of the backlog",

@@ -45,19 +45,11 @@ def test_global_concurrency_counts_a_node_workers_jobs_and_not_returned_ones(dri
     assert driven.step(1).ids == [job.id]
 
 
-def test_globally_limited_queue_takes_nothing_ahead(driven: DrivenQueue) -> None:
-    driven.client.hset(driven.key("meta"), "globalConcurrency", "10")
-    driven.enqueue(*[driven.row() for _ in range(4)])
-    assert len(driven.step(1, ahead=3).ids) == 1
-
-
-def test_constrained_jobs_count_against_slots_only(driven: DrivenQueue) -> None:
+def test_jobs_of_groups_may_wait_behind_running_ones_like_others(driven: DrivenQueue) -> None:
     driven.add_waiting("g1", "g2", "g3", groupKey="g")
     driven.add_waiting("p1", "p2")
-    stepped = driven.step(1, ahead=4)
-    assert stepped.ids == ["g1", "p1", "p2"]
-    assert driven.step(0, ahead=2).more == 2
-    assert driven.step(2).ids == ["g2", "g3"]
+    assert driven.step(1, ahead=2).ids == ["g1", "g2", "g3"]
+    assert driven.step(0, ahead=4).ids == ["p1", "p2"]
 
 
 def test_large_payloads_stop_at_the_byte_limit_and_keep_their_order(driven: DrivenQueue) -> None:

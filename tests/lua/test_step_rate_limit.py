@@ -102,11 +102,21 @@ def test_byte_limit_counts_only_what_was_taken(driven: DrivenQueue) -> None:
     assert window(driven) == (driven.now, 2)
 
 
-def test_limited_queue_takes_nothing_ahead(driven: DrivenQueue) -> None:
-    limit_queue(driven, 10)
-    driven.enqueue(*[driven.row() for _ in range(4)])
-    assert len(driven.step(1, ahead=3).ids) == 1
-    assert driven.step(0, ahead=3).ids == []
+def test_what_waits_behind_running_jobs_counts_in_the_window(driven: DrivenQueue) -> None:
+    limit_queue(driven, 3)
+    driven.enqueue(*[driven.row() for _ in range(5)])
+    assert len(driven.step(1, ahead=4).ids) == 3
+    assert driven.step(1, ahead=4).ids == []
+
+
+@pytest.mark.parametrize(("concurrency", "taken"), [(2, 1), (3, 1), (4, 2), (10, 5), (100, 9)])
+def test_work_ahead_leaves_half_of_a_global_concurrency_to_others(
+    driven: DrivenQueue, concurrency: int, taken: int
+) -> None:
+    driven.call("set_global_concurrency", concurrency=concurrency)
+    driven.enqueue(*[driven.row() for _ in range(20)])
+    assert len(driven.step(1, ahead=8).ids) == taken
+    assert len(driven.step(10).ids) == min(concurrency - taken, 10)
 
 
 @pytest.mark.parametrize(

@@ -270,3 +270,24 @@ async def test_a_doubt_that_arises_while_orphans_are_looked_for_is_kept(bench: B
     await eventually(lambda: told, "the lost claim")
     bench.pump.poll()
     await eventually(lambda: bench.link.leases, "the entry is found", within_s=5)
+
+
+async def test_job_that_ends_while_a_call_learns_of_a_limit_lets_the_next_one_start(bench: Bench) -> None:
+    await bench.queue.set_global_concurrency(1)
+    await bench.queue.add_bulk([("a", None)] * 2)
+    (first,) = await bench.activated(1)
+    execute = bench.connection.execute
+
+    async def end_meanwhile(command: Command[Any]) -> Any:
+        result = await execute(command)
+        if first in bench.link.leases:
+            assert result.blocked and not result.activations
+            bench.link.complete(first)
+        return result
+
+    bench.connection.execute = end_meanwhile  # type: ignore[method-assign]
+    bench.link.slots = 2
+    bench.pump.poll()
+    await eventually(
+        lambda: bench.link.leases and first not in bench.link.leases, "the other one", within_s=5
+    )

@@ -274,7 +274,9 @@ class QueuePump:
             self._note_posted(result.posted)
             self._dispatch(result)
             granted = len(result.activations)
-            self._ready = self._ready or result.more or (granted > 0 and granted >= slots + ahead)
+            # What a limit kept back may start with the report of a job that has ended during this call.
+            unblocks = result.blocked and bool(self.outbox.completions)
+            self._ready = self._ready or result.more or unblocks or (granted > 0 and granted >= slots + ahead)
         finally:
             give_up_slots.cancel()
             self._link.unreserve(self)

@@ -214,8 +214,9 @@ local function take_all(intake, args, claimed)
   return promotion, what_is_left(intake, promotion, left)
 end
 
--- What the queue's and the worker's limits leave of the slots. Work ahead of free slots would take places from hosts
--- that could start it. Returns the rate limit's window, if there is one.
+-- What the queue's and the worker's limits leave of the places. Under a global concurrency, work ahead of free slots
+-- takes places from hosts that could start it: no more than half of those that are left. Returns the rate limit's
+-- window, if there is one.
 local function apply_limits(intake, args, concurrency, rate, unstarted)
   local keys, now = intake.settlement.keys, intake.settlement.now
   if args.tokens then
@@ -226,8 +227,9 @@ local function apply_limits(intake, args, concurrency, rate, unstarted)
   local window = rate and Rate.window(keys, rate, now)
   if concurrency or window then
     local free = concurrency and Limits.free(keys, concurrency, unstarted) or math.huge
+    local fair = math.max(args.slots, math.floor(free / 2))
     free = math.min(free, window and window.free or math.huge)
-    intake.places = math.min(intake.places, args.slots, free)
+    intake.places = math.min(intake.places, fair, free)
     intake.limited = intake.places == free
   end
   return window

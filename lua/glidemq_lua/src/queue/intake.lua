@@ -15,18 +15,16 @@ Intake.DROPPED = "dropped" -- its entry or list element is of no use to anybody;
 Intake.HELD = "held" -- it may start later and must go back where it came from
 Intake.KEPT = "kept" -- it is running already and is left alone
 
--- `slots` jobs of any kind may start, and `ahead` more that no limit applies to.
+-- `slots` jobs may start, and `ahead` more may wait behind running ones.
 function Intake.open(settlement, args, slots, ahead)
   return setmetatable({
     settlement = settlement,
     run = args.run,
     cell = args.cell,
     max_bytes = args.max_bytes,
-    slots = slots,
     places = math.min(slots + ahead, MOST),
     limited = false, -- the places are all that a limit leaves
     tokens = nil, -- a TokenGate, if the queue's jobs are limited by the tokens they use
-    constrained = 0,
     bytes = 0,
     activations = {},
     expired = 0,
@@ -120,9 +118,6 @@ function Intake:offer(id, entry_id)
     return instead
   end
   local constrained = Record.is_constrained(values)
-  if constrained and self.constrained >= self.slots then
-    return hold(self)
-  end
   local bytes = Record.bytes(values)
   if #self.activations > 0 and self.bytes + bytes > self.max_bytes then
     self.bytes = self.max_bytes
@@ -143,7 +138,6 @@ function Intake:offer(id, entry_id)
     start(self, id, values, entry_id)
     return Intake.STARTED
   end
-  self.constrained = self.constrained + 1
   if Record.group_key(values) then
     start(self, id, values, entry_id, Group.SLOT, Group.HELD)
   else
