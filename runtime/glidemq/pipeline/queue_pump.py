@@ -224,15 +224,13 @@ class QueuePump:
             self._link.collect()
         finally:
             self._kick_scheduled = False
-        outbox = self.outbox
         self._reporter.start()
-        flush = self._flush or len(outbox.completions) >= COMPLETIONS_WORTH_A_CALL
+        finished = len(self.outbox.completions)
+        flush = self._flush or finished >= COMPLETIONS_WORTH_A_CALL
         if self._stepping is None and (self._claimed or (self.intake_open and self._ready)):
             # Entries that the reader claimed as the intake was being closed go back by a step that starts nothing.
             slots, ahead = self._link.wants(self) if self.intake_open else (0, 0)
-            if slots > 0 and not self._context.turns.may_ask(self):
-                slots = 0
-            wanted = slots
+            wanted = slots = slots if slots > 0 and self._context.turns.may_ask(self) else 0
             slots, ahead = self.gate.admit(slots, ahead)
             self._held_back = wanted > slots == 0
             if slots > 0 or self._claimed or ahead >= (1 if flush else AHEAD_WORTH_A_CALL):
@@ -240,8 +238,8 @@ class QueuePump:
                 self._link.reserve(self, slots, ahead)
                 self._stepping = self._loop.create_task(self._step(slots, ahead))
                 return
-        worth_a_call = self._stepping is None or len(outbox.completions) >= COMPLETIONS_WORTH_A_CALL
-        if outbox.completions and flush and worth_a_call and self._completing is None:
+        worth_a_call = self._stepping is None or finished >= COMPLETIONS_WORTH_A_CALL
+        if finished and flush and worth_a_call and self._completing is None:
             self._flush = False
             self._completing = self._loop.create_task(self._complete_only())
 
@@ -256,9 +254,8 @@ class QueuePump:
             if self._delivery.unsure:
                 await self._release_orphans()
             batch = self.outbox.take_completions()
-            claimed, rung = list(self._claimed), list(self._rung)
-            self._claimed.clear()
-            self._rung.clear()
+            claimed, self._claimed = list(self._claimed), deque()
+            rung, self._rung = list(self._rung), deque()
             # Wishes noted from here on concern the time after this call.
             self._ready = False
             result = await self._execute_step(batch, slots, ahead, claimed, rung, self.gate.draw(slots))
