@@ -113,3 +113,17 @@ async def run_long_async(job: Job[Any, Any]) -> str:
     finally:
         effects.finished(job)
     return "too late"
+
+
+@app.processor("sync-ordered")
+def run_ordered(job: SyncJob[Any, Any]) -> None:
+    effects.started(job)
+    time.sleep(job.data["takes"])
+    effects.finished(job)
+
+
+@app.processor("async-ordered", concurrency=8)
+async def run_ordered_async(job: Job[Any, Any]) -> None:
+    effects.started(job)
+    await asyncio.sleep(job.data["takes"])
+    effects.finished(job)
