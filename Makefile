@@ -83,6 +83,7 @@ bench: $(READY)
 	$(BIN)/python -m glidemq_bench.idle_latency
 	$(BIN)/python -m glidemq_bench.memory
 	$(BIN)/python -m glidemq_bench.job_kinds
+	$(BIN)/python -m glidemq_bench.streaming
 
 # `npm ci` would insist on the optional binaries of platforms that a registry mirror may not carry.
 $(NODE_MODULES): bench/node/package-lock.json

@@ -13,6 +13,9 @@ noop_async = App()
 busy = App()
 started = App()
 started_async = App()
+streams = App()
+
+TOKEN = "hello"
 
 
 @noop.processor("noop")
@@ -41,3 +44,10 @@ def note_start(job: Job[Any, int]) -> int:
 async def note_start_async(job: Job[Any, int]) -> int:
     """The same on an event loop."""
     return time.monotonic_ns() - int(job.data["added_ns"])
+
+
+@streams.processor("streams", concurrency=200)
+async def put_out(job: Job[Any, None]) -> None:
+    """A model that answers as fast as its answer can be stored."""
+    for _ in range(job.data["tokens"]):
+        await job.stream({"t": TOKEN})

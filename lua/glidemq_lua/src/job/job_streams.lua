@@ -55,25 +55,29 @@ local function keep_until_expiry(job, key, last)
   redis.call("PEXPIRE", key, mark.ttl)
 end
 
--- Why `run` may not append to a job with these fields, or nil. A run may say what it has left to say after its end; a
--- caller that runs nothing (false) may always.
-local function refusal(found, holder, run)
-  if not found then
+-- What a caller that does not hold the job must know: a row code that refuses it, and whether the job has ended. A run
+-- may say what it has left to say after its end; a caller that runs nothing (false) may always.
+local function look(job, run)
+  local values = redis.pcall("HMGET", job, "id", "state", Lease.RUN)
+  if values.err or not values[1] then
     return Replies.GONE
-  elseif run and holder ~= run and holder ~= Lease.spent(run) then
+  elseif run and values[3] ~= run and values[3] ~= Lease.spent(run) then
     return Replies.LEASE_LOST
   end
-  return nil
+  return nil, values[2] == "completed" or values[2] == "failed"
 end
 
 -- Appends one chunk, the fields and values of `row` from `first` on; `number` counts its writer's chunks from 1. `limit`
 -- and `ttl` are false for the defaults. Returns the entry's id, or a row code.
 function JobStreams.append(keys, id, run, number, limit, ttl, row, first)
   local job, key = keys.job .. id, keys.jstream .. id
-  local values = redis.pcall("HMGET", job, "id", "state", Lease.RUN)
-  local refused = refusal(not values.err and values[1], values[3], run)
-  if refused then
-    return refused
+  local ended = false
+  if not run or redis.pcall("HGET", job, Lease.RUN) ~= run then -- else the job is in the caller's hands
+    local refusal
+    refusal, ended = look(job, run)
+    if refusal then
+      return refusal
+    end
   end
   if number == 1 then
     begin(job, key, ttl)
@@ -83,7 +87,7 @@ function JobStreams.append(keys, id, run, number, limit, ttl, row, first)
   if number % LOOK_EVERY == 0 or number > limit then
     trim(job, key, limit)
   end
-  if values[2] == "completed" or values[2] == "failed" then
+  if ended then
     keep_until_expiry(job, key, last)
   end
   return last
