@@ -47,6 +47,17 @@ async def report(job: Job[Any, Any]) -> str:
     return "reported"
 
 
+async def call_model(job: Job[Any, Any]) -> str:
+    """Report, stream, and fail the first time."""
+    model = job.current_fallback.model if job.current_fallback is not None else "primary"
+    await job.report_usage(model=model, tokens={"output": 10}, costs={"total": 0.5}, cost_unit="usd")
+    for number in range(20):
+        await job.stream({"t": str(number)})
+    if job.attempts_made == 0:
+        raise RuntimeError("the first time")
+    return model
+
+
 async def until_aborted(job: Job[Any, Any]) -> None:
     await job.abort_signal.wait()
 
@@ -78,6 +89,7 @@ DEEDS: dict[str, Callable[[Job[Any, Any]], Awaitable[Any]]] = {
         fail_until_open,
         tell_token,
         report,
+        call_model,
         until_aborted,
         until_open,
         ask,

@@ -168,7 +168,7 @@ def _read(client: Any, key: str) -> KeyDump:
     ttl_ms = client.pttl(key)
     ttl_ms = ttl_ms if ttl_ms >= 0 else None
     if kind == "string":
-        return KeyDump(kind, text=client.get(key).decode(), ttl_ms=ttl_ms)
+        return KeyDump(kind, text=client.get(key).decode(errors="replace"), ttl_ms=ttl_ms)
     if kind == "hash":
         return KeyDump(kind, fields=_decoded(client.hgetall(key)), ttl_ms=ttl_ms)
     if kind == "list":

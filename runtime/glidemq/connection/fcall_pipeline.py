@@ -145,4 +145,5 @@ class FcallPipeline:
         return await self._client.exec(commands, raise_on_error=False)
 
     def _keys(self, call: PendingCall) -> list[str | bytes]:
-        return [call.key, call.key + ABSENT] if self._cluster else [call.key]
+        # The one key without a hash tag, of the queues' names, has a slot of its own.
+        return [call.key, call.key + ABSENT] if self._cluster and "{" in call.key else [call.key]
