@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from glidemq import IndexField, SearchUnavailableError, VectorField
+from tests.cluster.model_calls import MODEL_CALLS
 from tests.cluster.scene import Scene
 
 
@@ -35,3 +38,6 @@ async def vector_search(scene: Scene) -> None:
     assert [match.job.data["vector"] for match in found] == [[1.0, 0.1], [1.0, 0.4]]
     with pytest.raises(SearchUnavailableError):
         await queue.vector_search([1, 0], fallback=False)
+
+
+AI_FEATURES: list[Callable[[Scene], Awaitable[None]]] = [suspension, vector_search, *MODEL_CALLS]

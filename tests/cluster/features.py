@@ -17,7 +17,6 @@ import pytest
 from glidemq import (
     Backoff,
     Deduplication,
-    Fallback,
     JobFailedError,
     Ordering,
     Producer,
@@ -27,9 +26,8 @@ from glidemq import (
     ServerlessPool,
     SharedClient,
     TokenBucket,
-    get_usage_summary,
 )  # fmt: skip
-from tests.cluster.ai_features import suspension, vector_search
+from tests.cluster.ai_features import AI_FEATURES
 from tests.cluster.scene import Scene
 from tests.testkit.waiting import eventually
 
@@ -256,43 +254,6 @@ async def report(scene: Scene) -> None:
     assert (await scene.queue.get_job_logs(job_id)).logs == ["a line"]
 
 
-async def usage_of_jobs(scene: Scene) -> None:
-    """The names of the queues that have reported lie in another slot than the queue, and so may a child."""
-    async with Queue[Any, Any](f"{scene.queue.name}-child", connection=scene.url) as other:
-        root = await scene.queue.add("call_model", None, attempts=2)
-        child = await other.add("call_model", None)
-        assert root is not None
-        assert child is not None
-        await scene.work()
-        await scene.ended(1)
-        await child.report_usage(model="child", tokens={"output": 1}, cost_unit="usd")
-        job = await scene.job(root.id)
-        assert (job.usage.total_tokens, job.usage.total_cost, job.usage.model) == (20, 1, "primary")
-        summary = await get_usage_summary(connection=scene.url)
-        assert {scene.queue.name, other.name} <= set(summary.queues)
-        assert summary.per_queue[scene.queue.name].total_tokens == 20
-        assert (await scene.queue.get_usage_summary(queues=[other.name])).total_tokens == 1
-        await other.obliterate(force=True)
-
-
-async def token_stream(scene: Scene) -> None:
-    ids = [await scene.add("call_model", attempts=2) for _ in range(30)]
-    await scene.work()
-    for job_id in ids:
-        entries = [entry async for entry in scene.queue.stream(job_id)]
-        assert [(entry.attempt, entry.fields["t"]) for entry in entries] == [
-            (attempt, str(number)) for attempt in (1, 2) for number in range(20)
-        ]
-
-
-async def fallbacks(scene: Scene) -> None:
-    chain = [Fallback("no", on=("ValueError",)), Fallback("second", on=("RuntimeError",))]
-    job_id = await scene.add("call_model", attempts=2, fallbacks=chain)
-    await scene.work()
-    await scene.ended(1)
-    assert await scene.result(job_id) == "second"
-
-
 async def inspection(scene: Scene) -> None:
     await scene.add("fail")
     completed = await scene.add("echo", {"colour": "red"})
@@ -424,9 +385,6 @@ FEATURES: list[Case] = [
     pause_and_resume,
     drain_clean_and_obliterate,
     report,
-    usage_of_jobs,
-    token_stream,
-    fallbacks,
     inspection,
     retention,
     events,
@@ -434,8 +392,7 @@ FEATURES: list[Case] = [
     custom_ids,
     deduplication,
     dead_letters,
-    suspension,
-    vector_search,
+    *AI_FEATURES,
     compression,
     shared_client_and_serverless_pool,
 ]

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from glidemq import (
+    ConnectionError,
     Job,
     JobNotFoundError,
     JobUsage,
@@ -23,6 +24,7 @@ from glidemq import (
     Worker,
     get_usage_summary,
 )
+from glidemq.commands.note_usage_queue import NoteUsageQueueCommand
 from glidemq.job import usage_steps
 from tests.promises.model_calls_app import report, report_async
 from tests.testkit.runtime import Runtime
@@ -136,6 +138,23 @@ async def test_lock_of_a_node_client_is_waited_for_and_then_given_up(
     await job.refresh()
     assert job.usage is not None
     assert job.usage.total_tokens == 1
+
+
+async def test_report_stands_when_the_list_of_queues_cannot_be_written(queue: AnyQueue) -> None:
+    class Unlisting:
+        """A cluster whose node with the list is away."""
+
+        async def execute(self, command: Any) -> Any:
+            if isinstance(command, NoteUsageQueueCommand):
+                raise ConnectionError("that node is away")
+            return await queue._execute(command)
+
+    job = await added(queue)
+    reporting = Job[Any, Any].from_hash(
+        {"id": job.id.encode()}, queue_key=queue.keys.meta, connection=Unlisting()
+    )
+    await reporting.report_usage(total_tokens=7)
+    assert await total_tokens(queue, job.id) == 7
 
 
 async def test_event_tells_the_jobs_usage(server: ValkeyServer, queue: AnyQueue) -> None:

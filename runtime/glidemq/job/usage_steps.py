@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from math import ceil
 from typing import Final
 
 from glidemq.commands.keys import usage_queues_key
 from glidemq.commands.note_usage_queue import NoteUsageQueueCommand
 from glidemq.commands.report_usage import ReportUsageCommand, UsageRefusal, UsageReported
-from glidemq.errors import JobNotFoundError, LeaseLostError, UsageBusyError
+from glidemq.errors import ConnectionError, JobNotFoundError, LeaseLostError, UsageBusyError
 from glidemq.job.stepping import Pause, Steps
 from glidemq.options.token_limiter import MAX_TOKENS
 from glidemq.options.usage import UsageReport
@@ -31,7 +32,9 @@ def report_usage_steps(queue_key: str, job_id: str, token: bytes, report: UsageR
         result: UsageReported | UsageRefusal = yield command
         if isinstance(result, UsageReported):
             if result.opens_bucket:  # so that a queue that was forgotten is remembered within a minute
-                yield NoteUsageQueueCommand(usage_queues_key(prefix), queue=queue)
+                # The report stands: an attempt must not fail because another node of a cluster is away.
+                with contextlib.suppress(ConnectionError):
+                    yield NoteUsageQueueCommand(usage_queues_key(prefix), queue=queue)
             return result.usage
         if result is UsageRefusal.MISSING:
             raise JobNotFoundError(f"job {job_id} does not exist in queue {queue!r} (any more)")
