@@ -187,6 +187,23 @@ def test_what_other_libraries_do_to_a_job_is_noticed_within_a_second(driven: Dri
     assert state_of(driven) == "completed"
 
 
+def test_looking_writes_nothing_where_nothing_has_changed(driven: DrivenQueue) -> None:
+    """A search module would index every vector anew."""
+    driven.add(delay=10**6)
+    store(driven)
+
+    def writes() -> int:
+        stats: Any = driven.client.info("commandstats")
+        return int(stats["cmdstat_hset"]["calls"])
+
+    before = writes()
+    driven.promote_due()
+    driven.call("change_delay", id="1", delay_ms=10**7)  # one for the job itself
+    assert writes() == before + 1
+    driven.call("promote_job", id="1")
+    assert (writes(), state_of(driven)) == (before + 3, "waiting")
+
+
 def test_full_server_refuses_a_vector(own_library: DrivenQueue) -> None:
     own_library.add()
     own_library.client.config_set("maxmemory", 1)

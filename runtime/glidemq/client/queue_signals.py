@@ -30,7 +30,7 @@ class QueueSignals(QueueInspection[In, Out], Generic[In, Out]):
 
         Raises:
             ValidationError: a bad id or name, or data above 1 MiB. SerializationError: data that is no JSON.
-            JobStateError: too many signals are kept for the job already.
+            JobStateError: too many signals are kept for the job already. QueueFullError: the server is out of memory.
         Source: features page, section 16; ruling 26.
         """
         raw = b"" if data is None else dump_json(data, "signal data")

@@ -13,34 +13,42 @@ local COPIED = {
 local SAMPLE = 50
 local SAMPLE_EVERY_MS = 1000
 
--- Returns false when there is no such job.
-local function copy(keys, id)
+-- Brings the copies up to date; `fields` {name, value, ...} are written with them. Returns false, having written nothing,
+-- when there is no such job. A module indexes a hash anew, vectors and all, with every command that writes to it: one
+-- writes all that has changed, and none is sent when nothing has.
+local function copy(keys, id, fields)
   local values = redis.pcall("HMGET", keys.job .. id, "id", unpack(COPIED))
   if values.err or not values[1] then
     return false
   end
-  local present, absent = {}, {}
+  local copies = redis.call("HMGET", keys.vec .. id, unpack(COPIED))
+  local gone = {}
   for index = 1, #COPIED do
     local value = values[index + 1]
-    if value and value ~= "" then
-      present[#present + 1] = COPIED[index]
-      present[#present + 1] = value
-    else
-      absent[#absent + 1] = COPIED[index]
+    if value == "" then
+      value = false
+    end
+    if not value and copies[index] then
+      gone[#gone + 1] = COPIED[index]
+    elseif value ~= copies[index] then
+      fields[#fields + 1] = COPIED[index]
+      fields[#fields + 1] = value
     end
   end
-  redis.call("HSET", keys.vec .. id, unpack(present))
-  if #absent > 0 then
-    redis.call("HDEL", keys.vec .. id, unpack(absent))
+  if #fields > 0 then
+    redis.call("HSET", keys.vec .. id, unpack(fields))
+  end
+  if #gone > 0 then
+    redis.call("HDEL", keys.vec .. id, unpack(gone))
   end
   return true
 end
 
 -- `fields` is {name, value, ...}: vectors as float32 in little-endian order, and attributes for filters.
 function Vectors.store(keys, id, fields)
-  redis.call("HSET", keys.vec .. id, unpack(fields))
-  redis.call("ZADD", keys.vectors, 0, id)
-  copy(keys, id)
+  if copy(keys, id, fields) then
+    redis.call("ZADD", keys.vectors, 0, id)
+  end
 end
 
 -- The jobs are gone; their keys go with the others of theirs.
@@ -54,7 +62,7 @@ function Vectors.follow(keys)
   end
   for _, id in ipairs(keys.changed) do
     if redis.call("EXISTS", keys.vec .. id) == 1 then
-      copy(keys, id)
+      copy(keys, id, {})
     end
   end
 end
@@ -68,7 +76,7 @@ function Vectors.look_around(keys)
     return
   end
   for _, id in ipairs(redis.call("ZRANDMEMBER", keys.vectors, SAMPLE)) do
-    if not copy(keys, id) then
+    if not copy(keys, id, {}) then
       redis.call("UNLINK", keys.vec .. id)
       redis.call("ZREM", keys.vectors, id)
     end

@@ -11,15 +11,15 @@ local function is_cluster()
   return string.find(about, "cluster_enabled:1", 1, true) ~= nil
 end
 
--- What the module's words mean: "no_module", "no_index", "exists", or "refused".
+-- What the module's words mean: "no_module" (also one that no function may call), "no_index", "exists", or "refused".
 local function status_of(err)
   local text = string.lower(err)
-  if string.find(text, "unknown .-command") or string.find(text, "unknown command") then
+  if string.find(text, "unknown .-command") or string.find(text, "not allowed from script", 1, true) then
     return JobIndex.NO_MODULE
   elseif string.find(text, "already exists", 1, true) then
     return "exists"
   elseif string.find(text, "no such index", 1, true) or string.find(text, "unknown index", 1, true)
-    or string.find(text, "not found", 1, true) then
+    or string.find(text, "index .-not found") then
     return "no_index"
   end
   return "refused"
