@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from glidemq import App, Job, UnrecoverableError
-from tests.testkit.effects import DIRECTORY_VARIABLE, EffectsWriter, gate_is_open
+from glidemq import App, GroupRateLimitError, Job, RateLimitError, UnrecoverableError
+from tests.testkit.effects import DIRECTORY_VARIABLE, EffectsWriter, gate_is_open, is_first
 
 QUEUES_VARIABLE = "CLUSTER_QUEUES"
 CONCURRENCY = 4
@@ -80,6 +81,27 @@ async def embed(job: Job[Any, Any]) -> None:
     await job.store_vector("embedding", job.data["vector"], {"kind": job.data["kind"]})
 
 
+async def take_steps(job: Job[Any, Any]) -> str:
+    if "step" not in job.data:
+        await job.move_to_delayed(time.time() + 0.1, next_step="paid")
+    return str(job.data["step"])
+
+
+async def pause_group(job: Job[Any, Any]) -> None:
+    if is_first(f"pause-{job.queue_name}-{job.timestamp}"):
+        raise GroupRateLimitError(job.data)
+
+
+async def hit_limit(job: Job[Any, Any]) -> str:
+    if is_first(f"limit-{job.queue_name}-{job.timestamp}"):
+        raise RateLimitError(job.data)
+    return "let in"
+
+
+async def be_deaf(_job: Job[Any, Any]) -> None:
+    await asyncio.sleep(3600)
+
+
 DEEDS: dict[str, Callable[[Job[Any, Any]], Awaitable[Any]]] = {
     deed.__name__: deed
     for deed in (
@@ -94,6 +116,10 @@ DEEDS: dict[str, Callable[[Job[Any, Any]], Awaitable[Any]]] = {
         until_open,
         ask,
         embed,
+        take_steps,
+        pause_group,
+        hit_limit,
+        be_deaf,
     )
 }
 effects = EffectsWriter()

@@ -28,6 +28,7 @@ from glidemq import (
     TokenBucket,
 )  # fmt: skip
 from tests.cluster.ai_features import AI_FEATURES
+from tests.cluster.control_features import CONTROL
 from tests.cluster.scene import Scene
 from tests.testkit.waiting import eventually
 
@@ -395,4 +396,5 @@ FEATURES: list[Case] = [
     *AI_FEATURES,
     compression,
     shared_client_and_serverless_pool,
+    *CONTROL,
 ]
