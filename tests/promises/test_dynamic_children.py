@@ -14,6 +14,7 @@ from glidemq import (
     JobStateError,
     ParentJob,
     Queue,
+    QueueFullError,
     SyncJob,
     ValidationError,
     WaitingChildrenError,
@@ -215,6 +216,25 @@ async def test_a_taken_id_adds_nothing_and_nobody_waits_for_it(server: ValkeySer
         reference = {"queue": queue_name, "id": parent.id}
         assert await children.add("n", 2, job_id="mine", parent=reference) is None
         assert await parent.get_children_values() == {}
+
+
+async def test_a_full_queue_takes_no_child_and_nobody_waits_for_it(
+    server: ValkeyServer, queue_name: str
+) -> None:
+    async with (
+        Queue[Any, Any](queue_name, connection=server.url) as queue,
+        Queue[Any, Any](f"{queue_name}-c", connection=server.url, max_waiting=1) as children,
+    ):
+        parent = await queue.add("p", 1)
+        assert parent is not None
+        reference = ParentJob(queue_name, parent.id)
+        assert await children.add("n", 1, parent=reference) is not None
+        with pytest.raises(QueueFullError, match="1 jobs wait, and 1 more would exceed max_waiting=1"):
+            await children.add("n", 2, parent=reference)
+        assert await children.count() == 1
+        key = f"glide:{{{queue_name}}}:deps:{parent.id}"
+        raw: Any = server.client()
+        assert raw.scard(key) == 1
 
 
 async def test_waiting_for_children_is_for_running_jobs(server: ValkeyServer, queue_name: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import orjson
 
 from glidemq.client.new_jobs import PreparedJob, job_row
@@ -23,16 +21,14 @@ def stands_elsewhere(wire: WireOptions, queue: str) -> bool:
     return bool(wire.parents) and (wire.has_several_parents or wire.parents[0].queue != queue)
 
 
-async def add_child(connection: Connection, keys: QueueKeys, new: PreparedJob[object]) -> str | None:
+async def add_child(
+    connection: Connection, keys: QueueKeys, new: PreparedJob[object], max_waiting: int | None
+) -> str | None:
     """Add one job with parents elsewhere; its id, or None when a job with its `job_id` exists.
 
-    Whatever happens, the parents either wait for a job that will end, or do not wait for it.
-    Raises JobNotFoundError and JobStateError for parents that are gone or have ended, and what the connection raises.
+    Whatever happens, the parents either wait for a job that will end, or do not wait for it. Not to be cancelled.
+    Raises JobNotFoundError and JobStateError for parents that are gone or have ended, and what `Queue.add` raises.
     """
-    return await asyncio.shield(asyncio.create_task(_add_child(connection, keys, new)))
-
-
-async def _add_child(connection: Connection, keys: QueueKeys, new: PreparedJob[object]) -> str | None:
     wire = new.wire
     if wire.deduplication is not None:
         raise ValidationError(
@@ -51,7 +47,9 @@ async def _add_child(connection: Connection, keys: QueueKeys, new: PreparedJob[o
                 RegisterChildCommand(QueueKeys(keys.prefix, queue).meta, parents=ids, member=member)
             )
             registered += [ParentJob(queue, parent_id) for parent_id in ids]
-        taken = await connection.execute(AddFlowCommand(keys.meta, rows=[_row(new, keys, job_id)]))
+        taken = await connection.execute(
+            AddFlowCommand(keys.meta, rows=[_row(new, keys, job_id)], max_waiting=max_waiting)
+        )
     except UnknownOutcomeError:
         raise  # it may have been added: the parents go on waiting, and find out if it was not
     except BaseException:

@@ -79,6 +79,8 @@ class QueueHandle:
             max_waiting=check_max_waiting(max_waiting),
             dead_letters=dead_letters,
         )
+        self._max_waiting = max_waiting
+        self._child_adds: set[asyncio.Task[str | None]] = set()
         self._closing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,6 +100,8 @@ class QueueHandle:
 
     async def _close(self) -> None:
         await self._adder.drain()
+        if self._child_adds:
+            await asyncio.wait(self._child_adds)
         if self._owned is not None:
             await self._owned.close()
 
@@ -108,7 +112,11 @@ class QueueHandle:
     async def _add(self, new: PreparedJob[Any]) -> str | None:
         """The id of one new job; None when it counts as added already."""
         if stands_elsewhere(new.wire, self.name):
-            return await add_child(self._connection, self.keys, new)
+            # A task of its own: cancelling the caller must not leave a parent waiting for a job that never comes.
+            task = asyncio.create_task(add_child(self._connection, self.keys, new, self._max_waiting))
+            self._child_adds.add(task)
+            task.add_done_callback(self._child_adds.discard)
+            return await asyncio.shield(task)
         return await self._adder.submit(new.row)
 
     async def _add_all(self, jobs: Sequence[PreparedJob[Any]]) -> list[str | None]:

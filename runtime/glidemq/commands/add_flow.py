@@ -9,28 +9,40 @@ from typing import Any
 from glidemq.commands.command import Command
 from glidemq.commands.fragments import packed_call
 from glidemq.commands.status import status_of, unexpected
-from glidemq.errors import ValidationError
+from glidemq.errors import QueueFullError, ValidationError
 
 
 class AddFlowCommand(Command[str | None]):
     """Adds packed rows that carry ids of their own (see `ReserveIdsCommand`).
 
     None when they were added; else the id that a job has already, and nothing was added. Raises ValidationError when
-    a job costs more than its group's bucket can hold. Repeating the call after a lost reply adds nothing.
+    a job costs more than its group's bucket can hold, QueueFullError when more than `max_waiting` jobs would wait
+    afterwards. Repeating the call after a lost reply adds nothing.
     """
 
     function = "gmq_add_flow"
     replayable = True
 
-    __slots__ = ("call_id", "rows")
+    __slots__ = ("call_id", "max_waiting", "rows")
 
-    def __init__(self, queue_key: str, *, rows: Sequence[bytes], call_id: str | None = None) -> None:
+    def __init__(
+        self,
+        queue_key: str,
+        *,
+        rows: Sequence[bytes],
+        max_waiting: int | None = None,
+        call_id: str | None = None,
+    ) -> None:
         super().__init__(queue_key)
         self.rows = rows
+        self.max_waiting = max_waiting
         self.call_id = call_id if call_id is not None else secrets.token_hex(8)
 
     def arguments(self) -> bytes:
-        return packed_call({"idem": self.call_id}, "jobs", self.rows)
+        members: dict[str, Any] = {"idem": self.call_id}
+        if self.max_waiting is not None:
+            members["max_waiting"] = self.max_waiting
+        return packed_call(members, "jobs", self.rows)
 
     def parse_reply(self, reply: list[Any]) -> str | None:
         status = status_of(reply)
@@ -39,6 +51,12 @@ class AddFlowCommand(Command[str | None]):
         if status == "duplicate":
             taken: str = reply[1].decode()
             return taken
+        if status == "queue_full":
+            _, waiting, maximum = reply
+            raise QueueFullError(
+                f"{waiting} jobs wait, and {len(self.rows)} more would exceed max_waiting={maximum}; "
+                "nothing was added"
+            )
         if status == "cost_exceeds_capacity":
             raise ValidationError("Job cost exceeds token bucket capacity")
         raise unexpected(self.function, reply)

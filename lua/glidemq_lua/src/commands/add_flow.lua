@@ -3,11 +3,12 @@
 -- Keys:   job, deps, parents, stream, scheduled, lifo, events, bell, ordering, group, ratelimited, x-py:parents,
 --         x-py:add
 -- Args:   jobs as for enqueue, each with its id; extra may hold, besides ordering and cost: children [member],
---         parents [ids, queues, [member]] (see Adding); idem
+--         parents [ids, queues, [member]] (see Adding); max_waiting, idem
 -- Reply:  ["ok"] | ["duplicate", id] (a job of this id exists: nothing was added)
--- Errors: bad_argument, cost_exceeds_capacity (with the number of the first row whose job could never start)
+-- Errors: bad_argument, cost_exceeds_capacity (with the number of the first row whose job could never start),
+--         queue_full (with the number waiting and the maximum)
 -- Events: added, in the order of the rows
-local SPEC = { jobs = "table", idem = "?string" }
+local SPEC = { jobs = "table", max_waiting = "?number", idem = "?string" }
 
 local REPLY_KEPT_MS = 60000
 
@@ -63,7 +64,13 @@ local function fault_of(jobs)
 end
 
 -- What keeps the whole flow from being added, as a reply, or nil.
-local function refusal_of(keys, jobs)
+local function refusal_of(keys, jobs, max_waiting)
+  if max_waiting then
+    local waiting = Ready.waiting(keys) + Delayed.prioritized(keys)
+    if waiting + #jobs > max_waiting then
+      return Replies.pack("queue_full", waiting, max_waiting)
+    end
+  end
   local seen = {}
   for number, row in ipairs(jobs) do
     local id = row[9]
@@ -87,7 +94,7 @@ Library.command("add_flow", {}, SPEC, function(keys, args, now)
   if remembered then
     return remembered
   end
-  local refusal = refusal_of(keys, args.jobs)
+  local refusal = refusal_of(keys, args.jobs, args.max_waiting)
   if refusal then
     return refusal
   end
