@@ -127,6 +127,18 @@ class ResumedEvent(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class GroupRateLimitedEvent(Event):
+    """`group-rate-limited`: no job of the group `group_key` starts for `duration` seconds, until `resume_at`.
+
+    job_id: that of the job that has asked for it; empty when it was asked for from outside.
+    """
+
+    group_key: str
+    duration: float
+    resume_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CountEvent(Event):
     """`drained`, `cleaned` or `retried`: `count` jobs at once; `job_id` is empty."""
 
@@ -207,6 +219,15 @@ def _delay_changed(head: _Head, fields: _Fields, payload: Payload) -> Event:
     return DelayChangedEvent(*head, delay=float(fields[b"delay"]) / 1000)
 
 
+def _group_rate_limited(head: _Head, fields: _Fields, payload: Payload) -> Event:
+    return GroupRateLimitedEvent(
+        *head,
+        group_key=_text(fields[b"groupKey"]),
+        duration=float(fields[b"duration"]) / 1000,
+        resume_at=wall_datetime(int(fields[b"resumeAt"])),
+    )
+
+
 def _counted(head: _Head, fields: _Fields, payload: Payload) -> Event:
     name, entry_id, _, raw = head
     return CountEvent(name, entry_id, "", raw, count=int(fields[b"jobId"]))
@@ -219,6 +240,7 @@ _MAKERS: Final[dict[str, Callable[[_Head, _Fields, Payload], Event]]] = {
     "delay-changed": _delay_changed,
     "drained": _counted,
     "failed": _failed,
+    "group-rate-limited": _group_rate_limited,
     "priority-changed": _priority_changed,
     "progress": _progress,
     "resumed": _resumed,

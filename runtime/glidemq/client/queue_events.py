@@ -20,6 +20,7 @@ from glidemq.client.events import (
     Event,
     EventName,
     FailedEvent,
+    GroupRateLimitedEvent,
     PriorityChangedEvent,
     ProgressEvent,
     RetryingEvent,
@@ -165,6 +166,10 @@ class QueueEvents:
     def on(self, event: Literal["usage"], handler: Handler[UsageEvent], /) -> None: ...
     @overload
     def on(self, event: Literal["priority-changed"], handler: Handler[PriorityChangedEvent], /) -> None: ...
+    @overload
+    def on(
+        self, event: Literal["group-rate-limited"], handler: Handler[GroupRateLimitedEvent], /
+    ) -> None: ...
     @overload
     def on(self, event: Literal["delay-changed"], handler: Handler[DelayChangedEvent], /) -> None: ...
     @overload

@@ -183,8 +183,8 @@ class BroadcastWorker(Generic[In, Out]):
         self._commands, self._reader, self._pump = commands, reader, pump
 
     def _make_execution(self, commands: UnblockingConnection) -> TaskExecution | ThreadExecution:
-        processor = observed(self._processor, self._events, lambda: None)
         key = self._settings.queue.keys.meta
+        processor = observed(self._processor, self._events, lambda: None, key, commands)
         if processor.role == "async":
             return TaskExecution(
                 processor,

@@ -8,15 +8,35 @@ from dataclasses import replace
 from typing import Any
 
 from glidemq.app import Processor
+from glidemq.commands.command import unpack
+from glidemq.connection.connection import Connection
+from glidemq.job import Job
 from glidemq.job.record import In, Out
+from glidemq.payload import Payload
 from glidemq.pipeline.batch_execution import ends_of
+from glidemq.pipeline.lease import Lease
 from glidemq.worker.worker_events import WorkerEvents
 
 
 def observed(
-    processor: Processor[In, Out], events: WorkerEvents, on_start: Callable[[], None]
+    processor: Processor[In, Out],
+    events: WorkerEvents,
+    on_start: Callable[[], None],
+    queue_key: str,
+    connection: Connection,
 ) -> Processor[In, Out]:
-    """The same processor, told about. To be called in the loop of the worker; `on_start` is called in it too."""
+    """The same processor, told about. To be called in the loop of the worker; `on_start` is called in it too.
+
+    queue_key, connection: for jobs that never reach the processor.
+    """
+    payload = Payload(processor.serializer)
+
+    def job_of(lease: Lease) -> Job[Any, Any]:
+        return Job[Any, Any].from_activation(
+            unpack(lease.blob), queue_key=queue_key, connection=connection, payload=payload
+        )
+
+    events.job_of = job_of
     function = processor.function
     in_batches = processor.batch is not None
     loop = asyncio.get_running_loop()
@@ -24,7 +44,7 @@ def observed(
     def note_start(given: Any) -> None:
         on_start()
         for job in given if in_batches else (given,):
-            events.emit("active", job)
+            events.started(job)
 
     def note_end(given: Any, end: Any) -> None:
         if not in_batches:

@@ -220,8 +220,8 @@ class Worker(Generic[In, Out]):
 
     def _make_execution(self, commands: UnblockingConnection) -> Execution:
         """Whatever runs the processor: on the loop or on threads, one job at a time or a batch."""
-        processor = observed(self._processor, self._events, self._note_start)
         key = self._settings.keys.meta
+        processor = observed(self._processor, self._events, self._note_start, key, commands)
         rule = processor.batch
         if processor.role == "async":
             if rule is not None:

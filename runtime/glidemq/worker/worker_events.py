@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from glidemq.actors.observer import CellObserver
+from glidemq.commands.command import unpack
 from glidemq.commands.fail import FAILED, RETRYING
 from glidemq.commands.step import ACCEPTED, ALREADY
 from glidemq.errors import JobFailedError, JobTimeoutError, ValidationError
 from glidemq.pipeline.completer import Outcome
-from glidemq.pipeline.outcome import TIMEOUT_REASON
+from glidemq.pipeline.lease import Lease
+from glidemq.pipeline.outcome import BATCH_TIMEOUT_REASON, REVOKED_REASON, TIMEOUT_REASON, reason_of
 
 log = logging.getLogger("glidemq.worker")
 
@@ -32,8 +34,22 @@ EVENTS: Final[tuple[str, ...]] = (
 
 DETOUR_FAILED: Final = "the processor let the job fail, or it was revoked"
 
+# A completion has fewer columns than a failure; one that the server answers with "failed" was revoked.
+COMPLETION_COLUMNS: Final = 6
+
 # Jobs between their end and the server's answer; more than this are never in flight in one process.
 MAX_REMEMBERED = 16_384
+
+
+def _error_of(outcome: Outcome, end: Any) -> BaseException:
+    """With what a job failed: what its processor raised, unless it was stopped or its result was of no use."""
+    row = unpack(outcome.row)
+    reason = row[4].decode(errors="replace") if len(row) > COMPLETION_COLUMNS else REVOKED_REASON
+    if isinstance(end, BaseException) and reason_of(end) == reason:
+        return end
+    if reason in (TIMEOUT_REASON, BATCH_TIMEOUT_REASON):
+        return JobTimeoutError(reason)
+    return JobFailedError(reason)
 
 
 class WorkerEvents(CellObserver):
@@ -45,6 +61,8 @@ class WorkerEvents(CellObserver):
 
     def __init__(self) -> None:
         super().__init__()
+        # For one that failed before its processor was called, as its data does not fit the annotation.
+        self.job_of: Callable[[Lease], Any] = lambda _: None
         self._handlers: dict[str, list[Callable[..., Any]]] = {}
         self._ended: OrderedDict[bytes, tuple[Any, Any]] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -87,6 +105,12 @@ class WorkerEvents(CellObserver):
 
     # -- from processor to server's answer ------------------------------------------------------------------
 
+    def started(self, job: Any) -> None:
+        """A processor is called with this job; told in the loop, perhaps after it has ended on its thread."""
+        if self.listened_to("completed", "failed"):
+            self._ended.setdefault(job.token, (job, None))
+        self.emit("active", job)
+
     def ended(self, job: Any, end: Any) -> None:
         """A processor returned `end`, or raised it; called in the loop or on the job's thread."""
         if self.listened_to("completed", "failed"):
@@ -103,9 +127,8 @@ class WorkerEvents(CellObserver):
         if code == ACCEPTED:
             self.emit("completed", job, end)
         elif code in (RETRYING, FAILED):
-            self.emit(
-                "failed", job, end if isinstance(end, BaseException) else JobTimeoutError(TIMEOUT_REASON)
-            )
+            if self.listened_to("failed"):
+                self.emit("failed", job or self.job_of(outcome.lease), _error_of(outcome, end))
         elif code == ALREADY and job is not None and job.settled_as == "failed":
             # It left by a detour, and has failed for good there. Of all other detours no event tells.
             self.emit("failed", job, end if isinstance(end, BaseException) else JobFailedError(DETOUR_FAILED))
