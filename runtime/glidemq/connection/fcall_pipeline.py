@@ -141,9 +141,9 @@ class FcallPipeline:
 
         commands = ClusterBatch(is_atomic=False) if self._cluster else Batch(is_atomic=False)
         for call in batch:
-            commands.fcall(call.function, self._keys(call), [call.arguments])
+            commands.fcall(call.function, [*self._keys(call)], [call.arguments])
         return await self._client.exec(commands, raise_on_error=False)
 
-    def _keys(self, call: PendingCall) -> list[str | bytes]:
+    def _keys(self, call: PendingCall) -> list[str]:
         # The one key without a hash tag, of the queues' names, has a slot of its own.
         return [call.key, call.key + ABSENT] if self._cluster and "{" in call.key else [call.key]
