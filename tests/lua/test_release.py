@@ -14,6 +14,14 @@ def test_unstarted_jobs_return_in_front_and_in_order(driven: DrivenQueue) -> Non
     assert driven.step(4, consumer="c2").ids == ["1", "2", "3", "4"]
 
 
+def test_more_urgent_jobs_start_before_those_that_returned(driven: DrivenQueue) -> None:
+    """A blocking read claims what comes while the queue is paused; that goes back, and must not get ahead by it."""
+    driven.enqueue(driven.row(), driven.row())
+    driven.release(driven.start_one())
+    driven.enqueue(driven.row(lifo=1), driven.row(priority=7))
+    assert driven.step(9).ids == ["4", "3", "1", "2"]
+
+
 def test_returned_job_waits_and_shows_no_run(driven: DrivenQueue) -> None:
     driven.add()
     job = driven.start_one()

@@ -197,10 +197,10 @@ local function take_all(intake, args, claimed)
   local keys = settlement.keys
   local held = {}
   take_claimed(intake, claimed, held)
-  local more = take_returned(intake, args.consumer)
   local promotion = promote(settlement, intake:wants(), intake.limited and READY_BEYOND or 0)
   take_list(intake, keys.priority)
   take_list(intake, keys.lifo)
+  local more = take_returned(intake, args.consumer)
   local left
   for _ = 1, ROUNDS do
     left = take_stream(intake, args.consumer, held)
