@@ -54,10 +54,10 @@ async def many_at_once(scene: Scene) -> None:
 
 async def priority(scene: Scene) -> None:
     await scene.one_at_a_time()
-    ids = {rank: await scene.add("echo", priority=rank) for rank in (0, 9, 1, 5)}
+    ids = {rank: await scene.add("echo", priority=rank) for rank in (2048, 9, 1, 5)}
     await scene.work()
     names = {job_id: rank for rank, job_id in ids.items()}
-    assert [names[job_id] for job_id in await scene.started(4)] == [1, 5, 9, 0]
+    assert [names[job_id] for job_id in await scene.started(4)] == [1, 5, 9, 2048]
 
 
 async def change_priority(scene: Scene) -> None:
