@@ -81,6 +81,7 @@ bench: $(READY)
 	$(BIN)/python -m glidemq_bench.throughput
 	$(BIN)/python -m glidemq_bench.cpu_bound
 	$(BIN)/python -m glidemq_bench.idle_latency
+	$(BIN)/python -m glidemq_bench.limiter
 	$(BIN)/python -m glidemq_bench.memory
 	$(BIN)/python -m glidemq_bench.job_kinds
 	$(BIN)/python -m glidemq_bench.streaming

@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from glidemq import App, Job
+from glidemq import App, Job, TokenLimiter
 from glidemq_bench.spin import spin
+
+TOKENS_OF_JOB = 100
+NEAR_TOKENS, NEAR_WINDOW_S = 200_000, 1
 
 noop = App()
 noop_async = App()
+far = App()
+near = App()
 busy = App()
 started = App()
 started_async = App()
@@ -26,6 +31,21 @@ def do_nothing(job: Job[Any, None]) -> None:
 @noop_async.processor("noop", concurrency=50)
 async def do_nothing_async(job: Job[Any, None]) -> None:
     """The same as a coroutine, 50 at a time in each actor process."""
+
+
+@far.processor("noop", concurrency=50, token_limiter=TokenLimiter(10**10, 60), estimated_tokens=TOKENS_OF_JOB)
+async def do_nothing_far_from_the_limit(job: Job[Any, None]) -> None:
+    """The same under a limit that is never reached."""
+
+
+@near.processor(
+    "near",
+    concurrency=50,
+    token_limiter=TokenLimiter(NEAR_TOKENS, NEAR_WINDOW_S),
+    estimated_tokens=TOKENS_OF_JOB,
+)
+async def do_nothing_near_the_limit(job: Job[Any, None]) -> None:
+    """The same under a limit that is always reached."""
 
 
 @busy.processor("busy")

@@ -169,9 +169,9 @@ def test_tokens_lent_in_a_window_that_has_ended_start_nothing(driven: DrivenQueu
     assert (stepped.ids, stepped.dealt.stale) == ([], True)
 
 
-def test_limited_queue_takes_nothing_ahead(driven: DrivenQueue) -> None:
-    add(driven, 1, 1, 1)
-    assert len(step(driven, 1, ahead=2).ids) == 1
+def test_jobs_that_are_taken_ahead_need_tokens_too(driven: DrivenQueue) -> None:
+    add(driven, 500, 500, 500)
+    assert step(driven, 1, ahead=2).dealt.estimates == [500, 500]
 
 
 def test_job_held_by_its_group_spends_nothing(grouped: GroupedQueue) -> None:

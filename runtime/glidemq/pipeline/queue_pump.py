@@ -11,7 +11,6 @@ from typing import Any
 from glidemq.clock import monotonic_ns
 from glidemq.commands.fail import FailureRow
 from glidemq.commands.step import CONSTRAINED, StepCommand, StepResult
-from glidemq.commands.token_allowance import TokenAllowance
 from glidemq.pipeline.completer import MAX_BYTES_PER_CALL, Completer, Outcome, Return
 from glidemq.pipeline.delivery import Delivery
 from glidemq.pipeline.due_timer import DueTimer
@@ -258,7 +257,7 @@ class QueuePump:
             rung, self._rung = list(self._rung), deque()
             # Wishes noted from here on concern the time after this call.
             self._ready = False
-            result = await self._execute_step(batch, slots, ahead, claimed, rung, self.gate.draw(slots))
+            result = await self._execute_step(batch, slots, ahead, claimed, rung)
         except Exception as error:
             self.gate.lost()
             # The call may have been executed: outcomes are repeated under their tokens, activations are recovered.
@@ -289,7 +288,6 @@ class QueuePump:
         ahead: int,
         claimed: list[tuple[bytes, bytes]],
         rung: list[bytes],
-        allowance: TokenAllowance | None = None,
     ) -> StepResult:
         settings = self.settings
         return await self._context.connection.execute(
@@ -304,7 +302,7 @@ class QueuePump:
                 claimed=claimed,
                 rung=rung,
                 limiter=settings.limiter,
-                tokens=allowance,
+                tokens=self.gate.draw(slots + ahead),
                 events=settings.events,
                 metrics=settings.metrics,
                 max_bytes=MAX_BYTES_PER_CALL,

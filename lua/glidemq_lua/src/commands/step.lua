@@ -221,7 +221,6 @@ local function apply_limits(intake, args, concurrency, rate, unstarted)
   local keys, now = intake.settlement.keys, intake.settlement.now
   if args.tokens then
     intake.tokens = TokenGate.open(keys, args.tokens, now)
-    intake.places = math.min(intake.places, args.slots)
   end
   rate = Rate.stricter(rate, args.limiter or nil)
   local window = rate and Rate.window(keys, rate, now)

@@ -14,6 +14,7 @@ class CountedPurse(Purse):
     def __init__(self, limit: TokenLimit) -> None:
         super().__init__(limit)
         self._closed_until_ns = 0
+        self._left = 0
         self._overrun = 0
         self._refund = 0
         self._refund_window = 0
@@ -26,6 +27,11 @@ class CountedPurse(Purse):
         self.room.admit(wake, wait_ns)
         return False
 
+    @property
+    def has_plenty(self) -> bool:
+        """Whether at least half of the window was free after the last call."""
+        return 2 * self._left >= self.limit.max_tokens
+
     def draw(self, wanted: int) -> Draw:
         """The server knows what is left."""
         draw = Draw(None, None, self._overrun, self._refund, self._refund_window)
@@ -34,6 +40,7 @@ class CountedPurse(Purse):
 
     def dealt(self, draw: Draw, dealt: TokensDealt, reserved: int) -> int:
         """When one job did not fit, the queue waits until others have settled, or the window ends."""
+        self._left = dealt.left
         if dealt.short:
             self._closed_until_ns = in_ms(min(self.limit.patience_ms, dealt.ends_in_ms + 1))
         return dealt.window

@@ -46,6 +46,7 @@ class LeasedPurse(Purse):
         self._window = NO_WINDOW
         self._ends_ns = 0  # the earliest moment at which the window may have ended
         self._last_grant = 0
+        self._free = 0  # for everybody, after the last exchange
         self._overrun = 0
         self._refused_least = 0
         self._refused_until_ns = 0
@@ -72,6 +73,11 @@ class LeasedPurse(Purse):
             self.room.admit(wake)
             self._lease(least, batch)
         return False
+
+    @property
+    def has_plenty(self) -> bool:
+        """Whether at least half of the window was free when the last block was taken."""
+        return 2 * self._free >= self.limit.max_tokens
 
     def draw(self, wanted: int) -> Draw:
         """Take them out of the block."""
@@ -195,6 +201,7 @@ class LeasedPurse(Purse):
                 self._spent_before, self._spent = self._spent, 0
             self._window, self._held, self._began_ns = block.window, 0, monotonic_ns()
         self._held += block.granted
+        self._free = block.free
         if not keep:
             self._last_grant = block.granted
         # The reply is from between asking and now: from the earlier of the two on, the window may be over.

@@ -54,6 +54,11 @@ class Purse(ABC):
     def has(self, least: int, batch: int, wake: Wake) -> bool:
         """Whether there are `least` tokens for one job; `batch` would fill all slots. If not, `wake` is called."""
 
+    @property
+    @abstractmethod
+    def has_plenty(self) -> bool:
+        """Whether at least half of the window is free, as far as is known here."""
+
     @abstractmethod
     def draw(self, wanted: int) -> Draw:
         """Take out up to `wanted` tokens."""

@@ -34,8 +34,8 @@ class StartGate(Protocol):
         """How many of `slots` jobs may start now, as far as is known here, and how many of `ahead` wait behind them."""
         ...
 
-    def draw(self, slots: int) -> TokenAllowance | None:
-        """What the next call, for up to `slots` jobs, may spend; None: the server need not look at tokens."""
+    def draw(self, jobs: int) -> TokenAllowance | None:
+        """What the next call, for up to so many jobs, may spend; None: the server need not look at tokens."""
         ...
 
     def dealt(self, leases: Sequence[Lease], dealt: TokensDealt | None) -> None:
@@ -66,7 +66,7 @@ class OpenGate:
         """All of them."""
         return slots, ahead
 
-    def draw(self, slots: int) -> TokenAllowance | None:
+    def draw(self, jobs: int) -> TokenAllowance | None:
         """Nothing needs to be allowed."""
         return None
 

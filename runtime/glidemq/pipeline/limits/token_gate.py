@@ -17,7 +17,7 @@ from glidemq.pipeline.outcome import NOTHING_LEARNED
 if TYPE_CHECKING:
     from glidemq.pipeline.lease import Lease
 
-# Drawn for each free slot, in terms of a typical job: what a call does not need comes back with its reply.
+# Drawn for each job, in terms of a typical job: what a call does not need comes back with its reply.
 GENEROSITY = 2
 SMOOTHING = 0.125
 NO_NAMES: Mapping[bytes, int] = {}
@@ -47,28 +47,37 @@ class TokenGate:
         return self._estimates.unknown if stated is None else stated
 
     def admit(self, slots: int, ahead: int) -> tuple[int, int]:
-        """As many as the provider lets start, if there are tokens for the job that is next; none ahead."""
-        if slots > 0:
-            slots = max(self._watch.admit(slots, int(self._typical), self._wake), 0)
-        if slots and self._purse and not self._purse.has(self._least, self._batch(slots), self._wake):
-            slots = 0
-        return slots, 0
+        """As many as the provider lets start, if there are tokens for the job that is next.
+
+        Jobs that wait in a ring hold tokens that another host could use now: so none do unless there is plenty.
+        """
+        purse = self._purse
+        if purse is not None and not purse.has_plenty:
+            ahead = 0
+        if slots + ahead <= 0:
+            return 0, 0
+        allowed = max(self._watch.admit(slots + ahead, int(self._typical), self._wake), 0)
+        slots = min(slots, allowed)
+        ahead = min(ahead, allowed - slots)
+        if allowed and purse and not purse.has(self._least, self._batch(slots + ahead), self._wake):
+            return 0, 0
+        return slots, ahead
 
     @property
     def _least(self) -> int:
         # Before anything was refused, nobody knows how small the next job is.
         return max(self._short, 1)
 
-    def _batch(self, slots: int) -> int:
-        return max(int(self._typical * slots), self._least)
+    def _batch(self, jobs: int) -> int:
+        return max(int(self._typical * jobs), self._least)
 
-    def draw(self, slots: int) -> TokenAllowance | None:
+    def draw(self, jobs: int) -> TokenAllowance | None:
         """Tokens for the next call."""
         purse = self._purse
-        if purse is None or slots <= 0:
+        if purse is None or jobs <= 0:
             return None
         limits = self._limits
-        drawn = self._drawn = purse.draw(GENEROSITY * self._batch(slots))
+        drawn = self._drawn = purse.draw(GENEROSITY * self._batch(jobs))
         return TokenAllowance(
             limits.max_tokens,
             limits.window_ms,

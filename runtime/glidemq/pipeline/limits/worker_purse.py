@@ -34,6 +34,12 @@ class WorkerPurse(Purse):
         self.room.admit(wake, (left_ms + 1) * 1_000_000)
         return False
 
+    @property
+    def has_plenty(self) -> bool:
+        """Whether at least half of the window is free."""
+        self._turn_page()
+        return 2 * self._used <= self.limit.max_tokens
+
     def draw(self, wanted: int) -> Draw:
         """Reserve them for the call."""
         self._turn_page()
