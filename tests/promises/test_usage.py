@@ -213,6 +213,25 @@ async def test_revoked_run_has_used_what_it_reported(server: ValkeyServer, queue
     assert job.failed_reason == "revoked"
 
 
+async def test_what_was_used_before_a_suspension_stays_in_the_sum(
+    server: ValkeyServer, queue: AnyQueue
+) -> None:
+    async def call(job: Job[Any, Any]) -> None:
+        await job.report_usage(tokens={"draft": 5} if not job.signals else {"final": 8})
+        if not job.signals:
+            await job.suspend(reason="a person must look at it")
+
+    job = await added(queue)
+    async with Worker[Any, Any](queue.name, call, connection=server.url, prefix=queue.keys.prefix):
+        await eventually(lambda: queue.get_suspend_info(job.id), "the suspension")
+        assert await total_tokens(queue, job.id) == 5
+        assert await queue.signal(job.id, "approve")
+        assert await job.wait_until_finished(poll=0.01) == "completed"
+    assert job.usage is not None
+    assert job.usage.tokens == {"draft": 5, "final": 8}
+    assert (await queue.get_usage_summary()).job_count == 1
+
+
 async def test_run_that_lost_its_job_cannot_report_any_more(server: ValkeyServer, queue: AnyQueue) -> None:
     runs: list[Job[Any, Any]] = []
 
