@@ -17,11 +17,15 @@ from glide import GlideClient, GlideClientConfiguration, NodeAddress
 from glidemq import Worker
 from glidemq_bench.workloads import TOKEN, put_out
 
+PATIENCE_MS = 10_000  # a busy machine shall slow it down, not end it
+
 
 async def write_by_hand(host: str, port: int, streams: int, tokens: int) -> None:
     """One XADD per token, each stream waiting for the one before."""
     client = await GlideClient.create(
-        GlideClientConfiguration([NodeAddress(host, port)], inflight_requests_limit=max(streams, 1000))
+        GlideClientConfiguration(
+            [NodeAddress(host, port)], request_timeout=PATIENCE_MS, inflight_requests_limit=max(streams, 1000)
+        )
     )
 
     async def write(stream: int) -> None:

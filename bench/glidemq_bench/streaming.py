@@ -51,8 +51,10 @@ def watch(bench: Workbench, start: Callable[[], subprocess.Popen[bytes]], tokens
 
     def wait_for(number: int) -> tuple[float, int]:
         while (done := count(bench)) < number:
-            if time.monotonic() > deadline_s or writer.poll() not in (None, 0):
-                raise TimeoutError(f"{done} of {tokens} tokens were written")
+            if writer.poll():
+                raise RuntimeError(f"a writer ended with exit status {writer.returncode}")
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{done} of {tokens} tokens were written after {TIMEOUT_S:g} s")
             time.sleep(0.005)
         return time.monotonic(), done
 
