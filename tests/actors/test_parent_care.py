@@ -78,6 +78,7 @@ async def test_a_child_that_was_never_written_fails_the_parent_after_a_minute(ho
     household.raw.delete(household.children.job("2"))
     await household.look()
     assert household.state() == "waiting-children"
+    assert household.posted == [household.children.meta], "letters about removed children are fetched first"
     member = f"{household.children.base}:2"
     since = int(household.raw.hget(household.parents.job(household.parent_id), f"x-py:missing:{member}"))
     household.raw.hset(household.parents.job(household.parent_id), f"x-py:missing:{member}", since - 60_000)

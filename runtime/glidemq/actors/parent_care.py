@@ -73,7 +73,9 @@ class ParentCare(PeriodicActor):
     async def _ask(self, queue: QueueKeys, parent_id: str, base: str, members: list[str]) -> None:
         rows = [(member.rpartition(":")[2], queue.base, parent_id) for member in members]
         result = await self._connection.execute(TellAgainCommand(f"{base}:meta", rows=rows))
-        if result.posted:
+        if (
+            result.posted or MISSING in result.codes
+        ):  # a letter about a removed one may lie where nobody fetches it
             self._posted(f"{base}:meta")
         missing = [
             ChildNews.pack(parent_id, member, "missing", None)

@@ -15,13 +15,14 @@ from glidemq.client.flow_jobs import (
     in_order_of_adds,
     in_order_of_ids,
 )
+from glidemq.client.flow_reader import FlowReader, StoredJob
 from glidemq.client.flow_writer import FlowWriter
-from glidemq.commands.keys import DEFAULT_PREFIX
+from glidemq.commands.keys import DEFAULT_PREFIX, QueueKeys
 from glidemq.config import ConnectionOptions
 from glidemq.connection import Connection
 from glidemq.errors import ClosedError, ValidationError
 from glidemq.job import Job
-from glidemq.options import check_prefix
+from glidemq.options import check_job_id, check_prefix, check_queue_name
 from glidemq.payload import Payload
 from glidemq.serializer import JSON_SERIALIZER, Serializer
 
@@ -59,7 +60,8 @@ class FlowProducer:
         serializer: Serializer = JSON_SERIALIZER,
     ) -> None:
         self._payload = Payload(serializer)
-        self._preparation = FlowPreparation(self._payload, check_prefix(prefix))
+        self._prefix = check_prefix(prefix)
+        self._preparation = FlowPreparation(self._payload, self._prefix)
         self._connection, self._owned = choose_connection(connection, client)
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -124,6 +126,53 @@ class FlowProducer:
         if jobs:
             await self._write(jobs, jobs, DUPLICATE_IN_DAG)
         return {job.name: self._job(job) for job in jobs}
+
+    # -- reading -----------------------------------------------------------------------------------------
+
+    async def get_flow(
+        self, queue_name: str, job_id: str, *, depth: int = 10, max_jobs: int = 1000
+    ) -> JobNode | None:
+        """A job and those that it waits for, down to `depth` levels and `max_jobs` jobs; None if there is no such job.
+
+        Works for flows of either library, at any time; children that were removed are left out. A job of a graph that
+        several others wait for stands below each of them.
+
+        Raises ValidationError, ConnectionError and ClosedError.
+        """
+        self._check_open()
+        for name, value, least in (("depth", depth, 0), ("max_jobs", max_jobs, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ValidationError(f"{name} must be a whole number from {least} on, not {value!r:.40}")
+        queue = QueueKeys(self._prefix, check_queue_name(queue_name))
+        reader = FlowReader(self._connection, self._prefix, depth=depth, max_jobs=max_jobs)
+        root = await reader.read(queue, check_job_id(job_id))
+        return None if root is None else self._stored_node(root)
+
+    def _stored_node(self, root: StoredJob) -> JobNode:
+        nodes: dict[int, JobNode] = {}
+        stack = [root]
+        while stack:
+            stored = stack.pop()
+            if id(stored) not in nodes:
+                job = Job[Any, Any].from_hash(
+                    stored.fields,
+                    queue_key=stored.keys.meta,
+                    connection=self._connection,
+                    payload=self._payload,
+                )
+                nodes[id(stored)] = JobNode(job, [])
+                stack += stored.children
+        linked: set[int] = set()
+        stack = [root]
+        while stack:
+            stored = stack.pop()
+            if id(stored) not in linked:
+                linked.add(id(stored))
+                nodes[id(stored)].children.extend(nodes[id(child)] for child in stored.children)
+                stack += stored.children
+        return nodes[id(root)]
+
+    # ----------------------------------------------------------------------------------------------------
 
     async def _write(self, by_id: Sequence[PlannedJob], by_add: Sequence[PlannedJob], duplicate: str) -> None:
         custom = [(job.keys, job.wire.job_id) for job in by_id if job.wire.job_id is not None]
