@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from glidemq import Job, JobOptions, Queue, Retention
+from glidemq.examples.plain_text import print_plain
 from glidemq.examples.stdlib_metrics.measure import FileRecord, stdlib_files
 from glidemq.examples.stdlib_metrics.processors import QUEUE, SourceFile
-from glidemq.examples.stdlib_metrics.summary import Totals, print_plain, print_totals
+from glidemq.examples.stdlib_metrics.summary import Totals, print_totals
 
 MeasureJob: TypeAlias = Job[SourceFile, FileRecord]
 MeasureQueue: TypeAlias = Queue[SourceFile, FileRecord]

@@ -12,13 +12,15 @@ from rich.console import Console
 from rich.progress import track
 
 from glidemq import GlideMQError
+from glidemq.examples.plain_text import print_plain
 from glidemq.examples.stdlib_metrics.measure import stdlib_files
 from glidemq.examples.stdlib_metrics.plain_loop import run_plain_loop
 from glidemq.examples.stdlib_metrics.processors import QUEUE
 from glidemq.examples.stdlib_metrics.produce import MeasureQueue, QueueRun, produce
-from glidemq.examples.stdlib_metrics.summary import Totals, print_plain, print_totals
-from glidemq.examples.stdlib_metrics.supervisor_process import SupervisorProcess
+from glidemq.examples.stdlib_metrics.summary import Totals, print_totals
+from glidemq.examples.supervisor_process import SupervisorProcess
 
+APP = "glidemq.examples.stdlib_metrics:app"
 INTERRUPTED = 130  # what a shell expects after Ctrl-C
 
 
@@ -31,7 +33,7 @@ async def run_through_queue(paths: Sequence[str], procs: str, console: Console) 
 
     Raises SupervisorEndedError when the supervisor gives up first.
     """
-    async with MeasureQueue(QUEUE) as queue, SupervisorProcess(procs, console) as supervisor:
+    async with MeasureQueue(QUEUE) as queue, SupervisorProcess(APP, console, "--procs", procs) as supervisor:
         producing = asyncio.create_task(produce(queue, paths, console))
         ending = asyncio.create_task(supervisor.ended())
         try:

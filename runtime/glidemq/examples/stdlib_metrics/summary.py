@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from glidemq.examples.plain_text import print_plain
 from glidemq.examples.stdlib_metrics.measure import FileRecord
 
 
@@ -89,8 +90,3 @@ def print_totals(totals: Totals, console: Console) -> None:
     console.print(table)
     for reason, count in totals.reasons:
         print_plain(f"  {count:>3} x {reason}", console, "dim")
-
-
-def print_plain(text: str, console: Console, style: str) -> None:
-    """Text that others wrote: as it is, on one line, however narrow the console."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -13,9 +13,8 @@ from types import TracebackType
 
 from rich.console import Console
 
-from glidemq.examples.stdlib_metrics.summary import print_plain
+from glidemq.examples.plain_text import print_plain
 
-APP = "glidemq.examples.stdlib_metrics:app"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -27,15 +26,16 @@ class SupervisorProcess:
     Owns: the process and everything that it starts. Stops when: the `async with` block ends.
     """
 
-    def __init__(self, procs: str, console: Console) -> None:
-        self._procs = procs
+    def __init__(self, app: str, console: Console, *arguments: str) -> None:
+        """app: its module:app. arguments: of the command line."""
+        self._arguments = (app, *arguments)
         self._console = console
         self._process: Process | None = None
         self._relay: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> SupervisorProcess:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "glidemq_supervisor", APP, "--procs", self._procs,
+            sys.executable, "-m", "glidemq_supervisor", *self._arguments,
             stdin=asyncio.subprocess.DEVNULL, stdout=PIPE, stderr=STDOUT,
             start_new_session=True, preexec_fn=_drain_when_parent_dies,
         )  # fmt: skip
