@@ -30,7 +30,9 @@ def glance(driven: DrivenQueue) -> int:
 
 def beat(driven: DrivenQueue, job: Started, lock_ms: int | None) -> None:
     fence = (job.id.encode(), job.token.encode(), job.processed_on)
-    assert execute(driven, ExtendLeasesCommand(driven.key("meta"), rows=[fence], lock_ms=lock_ms)) == [1]
+    assert execute(driven, ExtendLeasesCommand(driven.key("meta"), rows=[fence], lock_ms=lock_ms)).codes == [
+        1
+    ]
 
 
 @pytest.mark.parametrize("kind", [{}, {"lifo": 1}, {"priority": 5}])
