@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import valkey
+from typing import Any
 
 from glidemq.commands.command import unpack
 from glidemq.commands.keys import usage_queues_key
 from glidemq.commands.note_usage_queue import NoteUsageQueueCommand
 
 
-def test_queue_is_remembered_once(library: None, raw: valkey.Valkey, queue_name: str) -> None:
+def test_queue_is_remembered_once(library: None, raw: Any, queue_name: str) -> None:
     key = usage_queues_key(f"prefix-{queue_name}")
     command = NoteUsageQueueCommand(key, queue="one")
     for _ in range(2):

@@ -17,6 +17,7 @@ from glidemq import (
     LeaseLostError,
     Queue,
     QueueEvents,
+    SharedClient,
     UsageBusyError,
     UsageEvent,
     ValidationError,
@@ -139,14 +140,18 @@ async def test_lock_of_a_node_client_is_waited_for_and_then_given_up(
     assert job.usage.total_tokens == 1
 
 
-async def test_report_stands_when_the_list_of_queues_cannot_be_written(queue: AnyQueue) -> None:
+async def test_report_stands_when_the_list_of_queues_cannot_be_written(
+    server: ValkeyServer, queue: AnyQueue
+) -> None:
+    client = await SharedClient.connect(server.url)
+
     class Unlisting:
         """A cluster whose node with the list is away."""
 
         async def execute(self, command: Any) -> Any:
             if isinstance(command, NoteUsageQueueCommand):
                 raise ConnectionError("that node is away")
-            return await queue._execute(command)
+            return await client.execute(command)
 
     job = await added(queue)
     reporting = Job[Any, Any].from_hash(
@@ -154,6 +159,7 @@ async def test_report_stands_when_the_list_of_queues_cannot_be_written(queue: An
     )
     await reporting.report_usage(total_tokens=7)
     assert await total_tokens(queue, job.id) == 7
+    await client.close()
 
 
 async def test_event_tells_the_jobs_usage(server: ValkeyServer, queue: AnyQueue) -> None:
