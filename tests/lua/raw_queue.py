@@ -69,7 +69,9 @@ class RawQueue:
         self.client.hset(self.key(f"job:{job_id}"), "state", "waiting")
 
     def pending(self) -> dict[str, str]:
-        """Entry id -> consumer."""
+        """Entry id -> consumer; nothing where nobody has read the stream yet."""
+        if not self.client.exists(self.key("stream")):
+            return {}
         rows = self.client.xpending_range(self.key("stream"), GROUP, "-", "+", 1000)
         return {row["message_id"].decode(): row["consumer"].decode() for row in rows}
 
