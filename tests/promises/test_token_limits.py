@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from glidemq import Queue
 from tests.faults.conftest import Launch, history, launch
 from tests.promises.token_app import MAX_TOKENS, WINDOW_S
+from tests.testkit.runtime import Runtime
 from tests.testkit.server import ValkeyServer
 from tests.testkit.waiting import eventually
 
@@ -29,11 +32,12 @@ OpenQueue = Callable[[str], Queue[Any, Any]]
 
 
 @pytest.fixture
-async def hosts(launch: Launch) -> None:
+async def hosts(launch: Launch) -> list[Runtime]:
     """Two supervisors, each with two actor processes for coroutines and two for plain functions."""
     runtimes = [launch(APP, "--procs", "2") for _ in range(HOSTS)]
     for runtime in runtimes:
         await runtime.ready()
+    return runtimes
 
 
 @pytest.fixture
@@ -93,6 +97,23 @@ async def test_no_window_is_exceeded_and_hardly_any_token_left_unused(
     queue = open_queue(name)
     jobs = await add(queue, sizes_of_jobs(1))
     assert_kept_and_used(used_per_window(await finished(queue, jobs=jobs)))
+
+
+async def test_blocks_of_gateways_that_are_killed_exceed_no_window(
+    hosts: list[Runtime], open_queue: OpenQueue
+) -> None:
+    queue = open_queue("both")
+    jobs = await add(queue, sizes_of_jobs(3))
+
+    async def some_are_done() -> bool:
+        return (await queue.get_job_counts())["completed"] > JOBS // 4
+
+    await eventually(some_are_done, "a quarter is completed", WITHIN_S)
+    for host in hosts:
+        os.kill(host.gateway, signal.SIGKILL)
+    windows = used_per_window(await finished(queue, jobs=jobs))
+    print(f"[measured] tokens per window: {windows}")
+    assert max(windows) <= MAX_TOKENS
 
 
 @pytest.mark.usefixtures("hosts")
