@@ -70,7 +70,8 @@ class RawQueue:
 
     def pending(self) -> dict[str, str]:
         """Entry id -> consumer; nothing where nobody has read the stream yet."""
-        if not self.client.exists(self.key("stream")):
+        stream = self.key("stream")
+        if not self.client.exists(stream) or not self.client.xinfo_groups(stream):
             return {}
         rows = self.client.xpending_range(self.key("stream"), GROUP, "-", "+", 1000)
         return {row["message_id"].decode(): row["consumer"].decode() for row in rows}
