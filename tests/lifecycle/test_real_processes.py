@@ -266,7 +266,7 @@ def test_preloaded_app_does_its_jobs(runtime: Runtime) -> None:
 def test_server_that_cannot_be_reached_ends_the_start_with_one_line(tmp_path: Path) -> None:
     runtime = Runtime(tmp_path, "valkey://127.0.0.1:9", "q")
     try:
-        runtime.start("--start-timeout", "1", ready=False)
+        runtime.start("--start-timeout", "4", ready=False)
         assert runtime.wait() == 1
         problems = [line for line in runtime.log().splitlines() if " ERROR " in line or " CRITICAL " in line]
         assert len(problems) == 1

@@ -146,7 +146,7 @@ class Gateway:
         for queue in self._spec.manifest.get("queues", ()):
             self._serve(queue)
         adopted = adopt_leases(self._channels, self._in_flight, self._cell.pump)
-        deadline_ns = monotonic_ns() + int(START_DEADLINE_S * 1e9)
+        deadline_ns = monotonic_ns() + int(min(START_DEADLINE_S, self._config.start_timeout) * 1e9)
         while True:
             try:
                 await self._cell.start()
