@@ -71,13 +71,36 @@ def test_one_job_beyond_the_byte_limit_still_starts(driven: DrivenQueue, kind: d
 # -- entries that a blocking reader claimed
 
 
-def test_claimed_entry_starts_first(driven: DrivenQueue) -> None:
-    driven.enqueue(driven.row(), driven.row(lifo=1))
+def test_claimed_entry_starts_before_those_that_nobody_has_read(driven: DrivenQueue) -> None:
+    driven.enqueue(driven.row(), driven.row())
     driven.create_group()
     claimed = driven.read_as_node("c1")
     stepped = driven.step(1, claimed=claimed)
     assert stepped.ids == ["1"]
     assert driven.pending() == {claimed[0][0]: "c1"}
+
+
+@pytest.mark.parametrize("kind", [{"lifo": 1}, {"priority": 7}])
+def test_claimed_entry_gives_way_to_what_is_more_urgent_and_others_hear_of_it(
+    driven: DrivenQueue, kind: dict[str, int]
+) -> None:
+    driven.enqueue(driven.row(), driven.row(), driven.row(**kind))
+    driven.create_group()
+    claimed = driven.read_as_node("c1")
+    rings = driven.client.xlen(driven.key("x-py:bell"))
+    stepped = driven.step(1, claimed=claimed)
+    assert (stepped.ids, stepped.more) == (["3"], 1)
+    assert driven.pending() == {claimed[0][0]: "py-returned"}
+    assert driven.client.xlen(driven.key("x-py:bell")) == rings + 1
+    assert driven.step(2).ids == ["1", "2"]
+
+
+def test_job_that_was_given_back_starts_before_a_claimed_entry(driven: DrivenQueue) -> None:
+    driven.enqueue(driven.row(), driven.row(), driven.row())
+    driven.create_group()
+    older = driven.read_as_node("c1")
+    driven.step(0, claimed=older)
+    assert driven.step(2, claimed=driven.read_as_node("c2")).ids == ["1", "2"]
 
 
 @pytest.mark.parametrize(

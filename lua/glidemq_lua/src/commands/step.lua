@@ -191,16 +191,18 @@ local function what_is_left(intake, promotion, left)
   return progress > 0 and Intake.MORE_LEFT or Intake.BLOCKED
 end
 
--- Everything that may start, most urgent first. Returns the promotion's result and what is left.
+-- Everything that may start, most urgent first: what was claimed came from the stream, and goes before its other
+-- entries alone. Returns the promotion's result, what is left, and whether claimed entries are among it.
 local function take_all(intake, args, claimed)
   local settlement = intake.settlement
   local keys = settlement.keys
   local held = {}
-  take_claimed(intake, claimed, held)
   local promotion = promote(settlement, intake:wants(), intake.limited and READY_BEYOND or 0)
   take_list(intake, keys.priority)
   take_list(intake, keys.lifo)
   local more = take_returned(intake, args.consumer)
+  take_claimed(intake, claimed, held)
+  local claims_left = #held > 0
   local left
   for _ = 1, ROUNDS do
     left = take_stream(intake, args.consumer, held)
@@ -211,7 +213,7 @@ local function take_all(intake, args, claimed)
   end
   left = left or more or intake.held > 0 or promotion.left
   Ready.give_back(keys, held)
-  return promotion, what_is_left(intake, promotion, left)
+  return promotion, what_is_left(intake, promotion, left), claims_left
 end
 
 -- What the queue's and the worker's limits leave of the places. Under a global concurrency, work ahead of free slots
@@ -278,14 +280,17 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
   local intake = Intake.open(settlement, args, slots, ahead)
   local claimed = verify_claimed(settlement, args)
   local window = apply_limits(intake, args, concurrency, rate, #claimed)
-  local promotion, more = nil, Intake.NOTHING_LEFT
+  local promotion, more, claims_left = nil, Intake.NOTHING_LEFT, false
   if not paused and (slots + ahead > 0 or #claimed > 0 or #rung > 0) then
-    promotion, more = take_all(intake, args, claimed)
+    promotion, more, claims_left = take_all(intake, args, claimed)
     if window then
       Rate.count(keys, window, #intake.activations, now)
     end
     -- Rings follow progress, or a full host that heard one passes it on; else hosts would ring each other for ever.
-    if more == Intake.MORE_LEFT or slots + ahead == 0 and #rung > 0 then
+    -- Nobody who blocks on the stream sees an entry that was claimed there and has given way to others.
+    if more == Intake.MORE_LEFT and claims_left then
+      Ready.ring(keys)
+    elseif more == Intake.MORE_LEFT or slots + ahead == 0 and #rung > 0 then
       ring_for_lists(keys)
     end
   else
