@@ -11,8 +11,9 @@ from tests.lua.driven_queue import DrivenQueue
 from tests.lua.executed import execute
 
 
-def news(driven: DrivenQueue, since_ms: int = 0) -> RevocationNews:
-    return execute(driven, GetRevocationsCommand(driven.key("meta"), since_ms=since_ms))
+def news(driven: DrivenQueue, since_ms: int = 0, running: list[bytes] | None = None) -> RevocationNews:
+    command = GetRevocationsCommand(driven.key("meta"), since_ms=since_ms, running=running or [])
+    return execute(driven, command)
 
 
 def test_running_jobs_are_told_in_the_order_of_their_revocation(driven: DrivenQueue) -> None:
@@ -47,6 +48,23 @@ def test_announcements_are_kept_for_a_minute(driven: DrivenQueue) -> None:
     driven.call("revoke", id="2")
     assert driven.members("x-py:revocations") == {"2": driven.now}
     assert 0 < driven.client.pttl(driven.key("x-py:revocations")) <= 60_000
+
+
+def test_marks_that_nobody_announced_are_seen_on_the_caller_s_own_jobs(driven: DrivenQueue) -> None:
+    for _ in range(4):
+        driven.add()
+    driven.start(4)
+    for marked in "134":
+        driven.client.hset(driven.key(f"job:{marked}"), "revoked", "1")
+    driven.client.hset(driven.key("job:2"), "revoked", "0")
+    driven.client.set(driven.key("job:5"), "no hash")
+    assert news(driven, running=[b"1", b"2", b"3", b"5", b"6"]).ids == [b"1", b"3"]
+    assert news(driven).ids == []
+
+
+@pytest.mark.parametrize("running", [["1"] * 1001, [1], "1"])
+def test_what_is_no_short_list_of_ids_is_refused(driven: DrivenQueue, running: Any) -> None:
+    assert driven.call("get_revocations", since_ms=0, running=running)[0] == b"bad_argument"
 
 
 @pytest.mark.parametrize("force_after_ms", [-1, 2**42, "soon"])

@@ -123,6 +123,47 @@ async def test_a_running_job_hears_of_it_within_a_second_from_another_host(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_a_running_job_that_a_node_client_revoked_hears_of_it_within_a_second(
+    launch: Callable[..., Runtime], own_server: ValkeyServer, history: History, kind: str
+) -> None:
+    name = f"{kind}-long"
+    async with Queue[Any, Any](name, connection=own_server.url) as queue:
+        await launch(APP, "--procs", "2").ready()
+        job = await queue.add("job", {})
+        assert job is not None
+        await eventually(lambda: history.runs_of(job.id), "the job runs")
+        clock = Clock(f"revocation of a running {kind} job by a mark alone")
+        # All that Node's function does to a job that is active, beside its event.
+        own_server.client().hset(queue.keys.job(job.id), "revoked", "1")
+        (run,) = await eventually(lambda: [r for r in history.runs_of(job.id) if r.ended], "it stops")
+        assert clock.note("abort signal seen", run.ended) < 1.0
+        assert await job.wait_until_finished(poll=0.01) == "failed"
+        assert job.failed_reason == "revoked"
+
+
+async def test_marks_are_seen_however_many_jobs_a_worker_runs(
+    queue: Queue[Any, Any], server: ValkeyServer, raw: Any
+) -> None:
+    started: list[str] = []
+    stopped: set[str] = set()
+
+    async def process(job: Job[Any, Any]) -> None:
+        started.append(job.id)
+        await job.abort_signal.wait()
+        stopped.add(job.id)
+
+    jobs = await queue.add_bulk([("job", None)] * 1500)
+    worker = Worker[Any, Any](queue.name, process, connection=server.url, concurrency=1500)
+    async with worker:
+        await eventually(lambda: len(started) == 1500, "all run")
+        for job in (jobs[0], jobs[749], jobs[-1]):
+            raw.hset(queue.keys.job(job.id), "revoked", "1")
+        await eventually(lambda: len(stopped) == 3, "three have stopped")
+        assert stopped == {jobs[0].id, jobs[749].id, jobs[-1].id}
+        await worker.close(force=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_worker_s_job_hears_of_it_within_a_second(
     queue: Queue[Any, Any], server: ValkeyServer, kind: str
 ) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple
 
 from glidemq.actors.actor import PeriodicActor, for_each_queue
 from glidemq.clock import monotonic_ns
-from glidemq.commands.get_revocations import GetRevocationsCommand
+from glidemq.commands.get_revocations import MOST_RUNNING, GetRevocationsCommand
 from glidemq.connection.connection import Connection
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
@@ -30,7 +31,9 @@ class Revocations(PeriodicActor):
     """Asks, for every queue with jobs in hand, which of them were revoked; their leases are extended at once.
 
     What extending says about such a lease, its abort signal and the time of a forced end, is done by the heartbeat;
-    an outage that lasts longer than the server remembers is made good by the next one. Owns: the timers of forced ends.
+    an outage that lasts longer than the server remembers is made good by the next one. Clients of other libraries mark
+    the job and announce nothing: jobs that were running at the last look already are asked about by their ids, up to
+    1,000 of a queue in each look, in turn. Owns: the timers of forced ends.
     """
 
     name = "revocations"
@@ -51,6 +54,7 @@ class Revocations(PeriodicActor):
         self._link = link
         self._extend = extend
         self._since_ms: dict[QueuePump, int] = {}
+        self._asked_up_to: dict[QueuePump, int] = {}  # the sequence number of the last lease of the last look
         self._ends: dict[Lease, _End] = {}
 
     async def tick(self) -> None:
@@ -58,13 +62,30 @@ class Revocations(PeriodicActor):
         await for_each_queue([pump for pump in self._pumps() if self._in_flight.of(pump)], self._look)
 
     async def _look(self, pump: QueuePump) -> None:
-        command = GetRevocationsCommand(pump.keys.meta, since_ms=self._since_ms.get(pump, 0))
+        since_ms = self._since_ms.get(pump, 0)
+        command = GetRevocationsCommand(
+            pump.keys.meta, since_ms=since_ms, running=self._running_since(pump, since_ms)
+        )
         news = await self._connection.execute(command)
         revoked = set(news.ids)
         if revoked:
             # All of them: one that is aborted already may have got a time for its end.
             await self._extend([lease for lease in self._in_flight.of(pump) if lease.id in revoked])
         self._since_ms[pump] = news.now_ms
+
+    def _running_since(self, pump: QueuePump, time_ms: int) -> list[bytes]:
+        """Ids of jobs that were started by then and have not been told to stop, from where the last look ended."""
+        leases = [
+            lease
+            for lease in self._in_flight.of(pump)
+            if lease.processed_on <= time_ms and not lease.abort_reason
+        ]
+        if len(leases) > MOST_RUNNING:
+            leases.sort(key=lambda lease: lease.seq)
+            first = bisect_right(leases, self._asked_up_to.get(pump, 0), key=lambda lease: lease.seq)
+            leases = (leases[first:] + leases[:first])[:MOST_RUNNING]
+            self._asked_up_to[pump] = leases[-1].seq
+        return [lease.id for lease in leases]
 
     # -- ending by force ------------------------------------------------------------------------------------
 
