@@ -124,7 +124,7 @@ class AppChangeover:
         if found is not None:
             error = manifests.why_unservable(found)
             if error is None and self._purpose is not LoadPurpose.START:
-                error = manifests.why_not_reloadable(self._staffing.manifest, found)
+                error = manifests.why_not_reloadable(self._staffing.crews, found)
         if found is None or error is not None:
             probe.abandon()
             self._refuse(error or "", now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, get_args
 
 from glidemq.config import RuntimeConfig
@@ -72,9 +72,12 @@ def with_server_of(config: RuntimeConfig, manifest: Manifest) -> RuntimeConfig:
     return dataclasses.replace(config, url=url) if config.url is None and url else config
 
 
-def why_not_reloadable(current: Manifest, new: Manifest) -> str | None:
-    """Why a running supervisor cannot change over to `new`, as a sentence; None if it can."""
-    added = set(crews_of(new)) - set(crews_of(current))
+def why_not_reloadable(laid_out: Collection[Crew], new: Manifest) -> str | None:
+    """Why a running supervisor cannot change over to `new`, as a sentence; None if it can.
+
+    laid_out: the crews that have memory. A crew that an earlier reload has left without processors is one of them.
+    """
+    added = set(crews_of(new)).difference(laid_out)
     if added:
         return (
             f"the app now has {' and '.join(sorted(crew.label for crew in added))} processors, for which no memory "

@@ -7,10 +7,11 @@ import os
 from collections.abc import Sequence
 
 from glidemq.config import RuntimeConfig
+from glidemq.process_spec import Crew
 from glidemq_supervisor.cell import Cell
 from glidemq_supervisor.entry_points import EntryPoints
 from glidemq_supervisor.forker import Forker
-from glidemq_supervisor.manifest import Manifest
+from glidemq_supervisor.manifest import Manifest, crews_of
 from glidemq_supervisor.preloaded_forks import RETRY_S, PreloadedForks
 from glidemq_supervisor.process_slot import Phase, ProcessSlot
 
@@ -34,6 +35,15 @@ class Staffing:
         self.cells: Sequence[Cell] = ()
         self.manifest: Manifest = {}
         self.app_epoch = 1  # rises with every reload of the app
+
+    @property
+    def crews(self) -> list[Crew]:
+        """The kinds of actors that can be run: those that the app had at the start, whatever it has now."""
+        if not self.cells:  # nothing is laid out yet: the first load is the one to go by
+            return crews_of(self.manifest)
+        return [
+            slot.address.crew for cell in self.cells for slot in cell.actors if slot.address.crew is not None
+        ]
 
     def fill(self, now: float) -> None:
         """Fork for every slot whose time has come and whose last process has been accounted for."""

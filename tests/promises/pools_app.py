@@ -40,3 +40,14 @@ def spin(job: SyncJob[Any, str]) -> str:
 weighted = App()
 weighted.processor("heavy", weight=4)(spin)
 weighted.processor("light", weight=1)(spin)
+
+
+# An app that is edited while it is served: a file says which version of it is imported.
+edited = App()
+edited.pool("first", procs=1)
+edited.pool("second", procs=2)
+MOVED = "the queue has moved to the other pool"
+directory = os.environ.get(DIRECTORY_VARIABLE)
+has_moved = directory is not None and (Path(directory) / MOVED).exists()
+edited.processor("moving", pool="second" if has_moved else "first")(answer)
+edited.processor("staying", pool="second")(answer)

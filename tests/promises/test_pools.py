@@ -11,6 +11,7 @@ import pytest
 import valkey
 
 from glidemq import Queue
+from tests.promises.pools_app import MOVED
 from tests.testkit.runtime import Runtime
 from tests.testkit.server import ValkeyServer
 from tests.testkit.waiting import eventually
@@ -102,3 +103,42 @@ async def test_pool_that_nobody_uses_is_refused_before_anything_starts(
     assert "did you mean 'batch'?" in runtime.log()
     with valkey.Valkey(unix_socket_path=str(own_server.socket)) as client:
         assert not client.keys("*batch*")
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--preload"], ["--cells", "per-core"]], ids=["forked", "preloaded", "cells"]
+)
+async def test_queue_moves_to_another_pool_by_a_reload_and_back_by_the_next(
+    start: Start, own_server: ValkeyServer, effects: Path, more: list[str]
+) -> None:
+    runtime = await start("edited", *more).ready()
+    async with (
+        Queue[Any, int]("moving", connection=own_server.url) as moving,
+        Queue[Any, int]("staying", connection=own_server.url) as staying,
+    ):
+
+        async def share_a_process() -> bool:
+            """Whether the queues are served by the same processes."""
+            return bool(
+                {await moving.add_and_wait("now", n) for n in range(4)}
+                & {await staying.add_and_wait("now", n) for n in range(4)}
+            )
+
+        async def reloaded(times: int) -> None:
+            runtime.signal(signal.SIGHUP)
+
+            async def is_reloaded() -> bool:
+                assert "not reloaded" not in runtime.log()
+                return runtime.log().count("reloaded: ") == times
+
+            await eventually(is_reloaded, "the app is reloaded")
+
+        assert not await share_a_process()
+        (effects / MOVED).touch()
+        await reloaded(1)  # which leaves the first pool without any queue
+
+        await eventually(share_a_process, "the second pool serves both queues")
+        (effects / MOVED).unlink()
+        await reloaded(2)
+        assert not await share_a_process()
+    assert runtime.stop() == 0

@@ -53,7 +53,8 @@ def test_size_for_a_pool_that_runs_nothing_is_refused_with_what_was_meant() -> N
 
 
 def test_reload_may_not_add_a_pool() -> None:
-    assert "fast sync processors" in (why_not_reloadable(manifest(SYNC), manifest(SYNC, FAST)) or "")
+    laid_out = crews_of(manifest(SYNC))
+    assert "fast sync processors" in (why_not_reloadable(laid_out, manifest(SYNC, FAST)) or "")
 
 
 def test_queues_are_named_with_their_kind() -> None:
@@ -66,9 +67,10 @@ def test_app_without_processors_is_refused_with_what_to_do() -> None:
 
 
 def test_reload_may_change_queues_but_not_add_a_kind() -> None:
-    assert why_not_reloadable(manifest(SYNC), manifest({**SYNC, "name": "other"})) is None
-    assert why_not_reloadable(manifest(SYNC, ASYNC), manifest(SYNC)) is None
-    assert "restart the supervisor" in (why_not_reloadable(manifest(SYNC), manifest(SYNC, ASYNC)) or "")
+    laid_out = crews_of(manifest(SYNC))
+    assert why_not_reloadable(laid_out, manifest({**SYNC, "name": "other"})) is None
+    assert why_not_reloadable(crews_of(manifest(SYNC, ASYNC)), manifest(SYNC)) is None
+    assert "restart the supervisor" in (why_not_reloadable(laid_out, manifest(SYNC, ASYNC)) or "")
 
 
 def test_merge_takes_the_new_and_keeps_what_is_gone() -> None:
