@@ -8,7 +8,18 @@ import signal
 import time
 from typing import Any
 
-from glidemq import App, Batch, BatchError, Job, SyncJob
+from glidemq import (
+    App,
+    Batch,
+    BatchError,
+    DelayedError,
+    DetourError,
+    Job,
+    RateLimitError,
+    SuspendError,
+    SyncJob,
+    WaitingChildrenError,
+)
 
 app = App()
 
@@ -65,3 +76,61 @@ async def process_patiently_async(jobs: list[Job[Any, Any]]) -> list[Any]:
 @app.processor("sync-single")
 def process_one(job: SyncJob[Any, Any]) -> int:
     return os.getpid()
+
+
+def request_for(job: Any) -> Exception | None:
+    """What the first run of a job with this name returns in place of a result, so that it runs again."""
+    match job.name:
+        case "returns SuspendError":
+            return SuspendError("in a batch")
+        case "returns DelayedError":
+            return DelayedError(time.time() + 0.05)
+        case "returns RateLimitError":
+            return RateLimitError(0.05)
+        case "returns WaitingChildrenError":
+            return WaitingChildrenError()
+        case "fails":
+            return ValueError("fails")
+        case _:
+            return None
+
+
+@app.processor("sync-detours", batch=Batch(10, timeout=0.2))
+def take_detours(jobs: list[SyncJob[Any, int]]) -> list[Any]:
+    """Each job does what its name says in its first run, and returns the number of its run in later ones."""
+    ends: list[Any] = []
+    for job in jobs:
+        runs = job.data + 1
+        job.update_data(runs)
+        try:
+            if runs == 1 and job.name == "calls suspend":
+                job.suspend(reason="in a batch")
+            if runs == 1 and job.name == "calls move_to_delayed":
+                job.move_to_delayed(time.time() + 0.05)
+        except DetourError as request:
+            ends.append(request)
+            continue
+        ends.append((request_for(job) if runs == 1 else None) or runs)
+    if all(job.name == "raises SuspendError" for job in jobs) and 1 in ends:
+        raise SuspendError("all of us")
+    return ends
+
+
+@app.processor("async-detours", batch=Batch(10, timeout=0.2))
+async def take_detours_async(jobs: list[Job[Any, int]]) -> list[Any]:
+    ends: list[Any] = []
+    for job in jobs:
+        runs = job.data + 1
+        await job.update_data(runs)
+        try:
+            if runs == 1 and job.name == "calls suspend":
+                await job.suspend(reason="in a batch")
+            if runs == 1 and job.name == "calls move_to_delayed":
+                await job.move_to_delayed(time.time() + 0.05)
+        except DetourError as request:
+            ends.append(request)
+            continue
+        ends.append((request_for(job) if runs == 1 else None) or runs)
+    if all(job.name == "raises SuspendError" for job in jobs) and 1 in ends:
+        raise SuspendError("all of us")
+    return ends
