@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from glidemq import App, Queue, TokenLimiter, ValidationError, Worker, limits
+from glidemq import App, Queue, SharedClient, TokenLimiter, ValidationError, Worker, limits
 from glidemq.options import from_wire, to_wire
 from glidemq.options.limit_key import check_limit_key
 from glidemq.options.provider_headers import remaining, wait_ms
@@ -133,8 +133,28 @@ def test_remaining_amount_is_a_number_or_a_header() -> None:
 
 
 def test_observing_outside_of_a_processor_is_refused() -> None:
-    with pytest.raises(ValidationError, match="inside a processor"):
+    with pytest.raises(ValidationError, match="outside of a processor"):
         limits.observe("acme", retry_after=1)
+
+
+async def test_observing_outside_of_a_processor_holds_back_the_queues_of_the_key(
+    server: ValkeyServer, queue_name: str
+) -> None:
+    async with (
+        await SharedClient.connect(server.url) as client,
+        Queue[Any, Any](queue_name, client=client) as queue,
+    ):
+        ways: list[dict[str, Any]] = [{"client": client}, {"connection": server.url}]
+        for way in ways:
+            observed = datetime.now(UTC)
+            await limits.observe(queue_name, retry_after=0.6, **way)
+            job = await queue.add("n", {})
+            assert job is not None
+            async with Worker[Any, Any](queue_name, process, connection=server.url, limit_key=queue_name):
+                assert await job.wait_until_finished(poll=0.01) == "completed"
+            assert job.processed_on is not None and (job.processed_on - observed).total_seconds() >= 0.59
+        with pytest.raises(ValidationError, match="not both"):
+            limits.observe(queue_name, retry_after=1, client=client, connection=server.url)
 
 
 @pytest.mark.parametrize("tokens", [-1, 1.5, True, "5", 2**53])
