@@ -1,4 +1,4 @@
-"""Processors of both kinds that do what their job's data says: take notes, fail, answer; they write down when they ran."""
+"""Processors of both kinds that do what their job's data says: take notes, fail, answer."""
 
 from __future__ import annotations
 

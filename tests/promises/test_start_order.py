@@ -1,4 +1,4 @@
-"""Which job starts next: priorities 1 to 2048, then the newest of LIFO, then the oldest of the others, however each came."""
+"""Which job starts next: priorities 1 to 2048, then the newest of LIFO, then the oldest of the others."""
 
 from __future__ import annotations
 
