@@ -337,7 +337,12 @@ class JobRecord(StoredProperties, Generic[In, Out]):
     @property
     def expire_at(self) -> datetime | None:
         """When the job expires unless it has started; None without a `ttl`."""
-        return instant(self._fields.get("expireAt"))
+        stored = self._fields.get("expireAt")
+        ttl_ms = self.wire_opts.get("ttl")
+        # Just added, or running: not all of the hash was read.
+        if stored is None and "id" not in self._fields and isinstance(ttl_ms, int) and ttl_ms > 0:
+            return instant(number(self._timestamp) + ttl_ms)
+        return instant(stored)
 
     # -- the rest ----------------------------------------------------------------------------------------
 
