@@ -54,6 +54,16 @@ class Schedules:
         status: bytes = self.driven.call("remove_scheduler", name=name)[0]
         return status.decode()
 
+    def end_unseen(self, job_id: str, state: str, ended_at: int) -> None:
+        """As expiry or revocation by Node leave a run: an ended job is in no set of those to come.
+
+        One that is in both is being retried by hand: Node writes that set before the state.
+        """
+        client, key = self.driven.client, self.driven.key
+        client.zrem(key("scheduled"), job_id)
+        client.zadd(key(state), {job_id: ended_at})
+        client.hset(key(f"job:{job_id}"), mapping={"state": state, "finishedOn": ended_at})
+
     # -- ticking
 
     def tick_once(

@@ -33,12 +33,6 @@ def vanish(schedules: Schedules, job_id: str = "1") -> None:
     schedules.driven.client.delete(schedules.driven.key(f"job:{job_id}"), schedules.driven.key("stream"))
 
 
-def end_unseen(schedules: Schedules, state: str, ended_at: int) -> None:
-    """As Node's stall recovery, expiry or revocation leave it."""
-    fields = {"state": state, "finishedOn": ended_at}
-    schedules.driven.client.hset(schedules.driven.key("job:1"), mapping=fields)
-
-
 def test_live_run_is_waited_for_at_any_length(waiting: Schedules) -> None:
     waiting.driven.start_one()
     assert tick_for(waiting, 120_000, 3_000) == []
@@ -61,14 +55,35 @@ def test_run_that_was_deleted_is_followed(waiting: Schedules) -> None:
 @pytest.mark.parametrize("state", ["failed", "completed"])
 def test_run_that_ended_unseen_is_followed_from_its_end(waiting: Schedules, state: str) -> None:
     ended_at = waiting.now + 100
-    end_unseen(waiting, state, ended_at)
+    waiting.end_unseen("1", state, ended_at)
     tick_for(waiting, LIVE_MS)
     assert waiting.next_run("r") == ended_at + AFTER
 
 
+def test_run_that_ended_unseen_between_two_attempts_does_not_come_back_beside_the_next(
+    waiting: Schedules,
+) -> None:
+    driven = waiting.driven
+    driven.fail(driven.start_one(), max_attempts=9, delay=50)
+    waiting.end_unseen("1", "failed", waiting.now)
+    assert tick_for(waiting, LIVE_MS + AFTER) == [("r", "2")]
+    driven.promote_due()
+    assert [job.id for job in driven.step(5).started] == ["2"]
+
+
+def test_failed_run_that_is_retried_by_hand_runs_beside_the_next(waiting: Schedules) -> None:
+    """The schedule went on when it failed; who retries it wants it to run, too."""
+    driven = waiting.driven
+    driven.fail(driven.start_one())
+    assert tick_for(waiting, AFTER) == [("r", "2")]
+    driven.client.zadd(driven.key("scheduled"), {"1": waiting.now})  # what Node writes first
+    driven.promote_due()
+    assert sorted(job.id for job in driven.step(5).started) == ["1", "2"]
+
+
 def test_node_has_a_moment_to_go_on_by_itself(waiting: Schedules) -> None:
     waiting.driven.pass_time(LIVE_MS)
-    end_unseen(waiting, "completed", waiting.now - 10)
+    waiting.end_unseen("1", "completed", waiting.now - 10)
     waiting.tick()
     assert waiting.next_run("r") == 0
     waiting.tick_at(waiting.now - 10 + GRACE_MS)

@@ -106,8 +106,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             if how == "vanish":
                 self.client.delete(self.queue.key(f"job:{job}"))
             elif how == "end unseen":
-                ended: Any = {"state": "failed", "finishedOn": self.queue.now}
-                self.client.hset(self.queue.key(f"job:{job}"), mapping=ended)
+                self.schedules.end_unseen(job, "failed", self.queue.now)
             else:
                 self.queue.call(how, id=job)
 

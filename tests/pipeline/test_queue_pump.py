@@ -119,7 +119,7 @@ class Bench:
     async def looked(self) -> None:
         """The queue has its consumer group, and is known to be empty."""
         self.pump.poll()
-        await eventually(lambda: not self.pump.hungry, "the first look")
+        await eventually(lambda: not self.pump.busy, "the first look")
 
     async def read(self) -> tuple[bytes, bytes]:
         """Claim one entry as the blocking read does; its id, and its job's."""
@@ -260,6 +260,7 @@ async def test_a_doubt_that_arises_while_orphans_are_looked_for_is_kept(bench: B
             told.append("claimed")
             await bench.read()
             bench.pump.recheck_orphans()
+            bench.pump.poll()  # the call that is to follow has not been made yet: this wish is not about it
         return result
 
     told: list[str] = []
@@ -268,8 +269,7 @@ async def test_a_doubt_that_arises_while_orphans_are_looked_for_is_kept(bench: B
     bench.link.slots = 1
     bench.pump.poll()
     await eventually(lambda: told, "the lost claim")
-    bench.pump.poll()
-    await eventually(lambda: bench.link.leases, "the entry is found", within_s=5)
+    await eventually(lambda: bench.link.leases, "the entry is found")
 
 
 async def test_job_that_ends_while_a_call_learns_of_a_limit_lets_the_next_one_start(bench: Bench) -> None:

@@ -255,8 +255,8 @@ class QueuePump:
             batch = self.outbox.take_completions()
             claimed, self._claimed = list(self._claimed), deque()
             rung, self._rung = list(self._rung), deque()
-            # Wishes noted from here on concern the time after this call.
-            self._ready = False
+            # Wishes noted from here on concern the time after this call; so does a doubt that has arisen by now.
+            self._ready = self._delivery.unsure
             result = await self._execute_step(batch, slots, ahead, claimed, rung)
         except Exception as error:
             self.gate.lost()
