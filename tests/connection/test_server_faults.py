@@ -12,11 +12,20 @@ from glidemq.connection import CommandConnection
 from glidemq.errors import ConnectionError, QueueFullError, UnknownOutcomeError
 from tests.connection.conftest import Connect
 from tests.testkit.server import ValkeyServer
+from tests.testkit.waiting import eventually
 
 
 async def kill_and_restart(server: ValkeyServer) -> None:
     server.kill()
     await asyncio.to_thread(server.start)
+
+
+async def answers(connection: CommandConnection) -> bool:
+    try:
+        await connection.ping()
+    except ConnectionError:
+        return False
+    return True
 
 
 async def test_replayable_calls_survive_a_kill_and_restart(
@@ -187,7 +196,7 @@ async def test_calls_that_wait_behind_a_stopped_server_fail_in_time_as_not_execu
     unknown = [n for n, error in enumerate(results) if isinstance(error, UnknownOutcomeError)]
     assert unsent == [8, 9, 10, 11]
     assert unknown == [0, 1, 2, 3, 4, 5, 6, 7]
-    await connection.ping()
+    await eventually(lambda: answers(connection), "the server has read what was sent before")
     with own_server.client() as client:
         assert client.exists(*(f"k{n}" for n in unsent)) == 0
 

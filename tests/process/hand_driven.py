@@ -115,12 +115,12 @@ class HandDrivenActor:
         assert self.start(job_id) == 0
         self.complete(job_id, **more)
 
-    def run_or_skip(self, job_id: str) -> bool:
+    def run_or_skip(self, job_id: str, **more: Any) -> bool:
         """As an actor does: complete the job, or yield if it was taken back meanwhile, which is False."""
         if self.start(job_id):
             self.skip(job_id)
             return False
-        self.complete(job_id)
+        self.complete(job_id, **more)
         return True
 
     def die(self, wait_status: int = signal.SIGKILL) -> None:
