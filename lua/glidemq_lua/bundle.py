@@ -63,6 +63,8 @@ STRUCTURES = (
     "job/view",
     "queue/subscriptions",
     "queue/promotion",
+    "flow/budget",
+    "flow/allowance",
     "queue/manual_retry",
     "queue/ordering",
     "queue/entries",

@@ -52,6 +52,8 @@ WRITING: dict[str, Arguments] = {
     "tell_again": {"rows": []},
     "hear_children": {"rows": []},
     "clear_outbox": {"entries": []},
+    "hear_budgets": {"rows": []},
+    "answer_budgets": {"rows": []},
     "revoke": {"id": "1"},
     "report_tokens": {"id": "1", "tokens": 5},
     "lease_tokens": {
@@ -98,6 +100,7 @@ GROWING: dict[str, Arguments] = {
     "change_delay": {"id": "1", "delay_ms": 5},
     "retry_job": {"id": "1"},
     "retry_jobs": {"count": False},
+    "update_budget": {"flow": "1", "set": [], "unset": [], "limit": 1},
 }
 DONE = (b"ok", b"more", b"done", b"revoked", b"not_delayed")
 

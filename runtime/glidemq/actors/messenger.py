@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from glidemq.actors.actor import PeriodicActor
-from glidemq.commands import hear_children
+from glidemq.commands import answer_budgets, hear_budgets, hear_children
+from glidemq.commands.answer_budgets import AnswerBudgetsCommand
 from glidemq.commands.clear_outbox import ClearOutboxCommand
 from glidemq.commands.command import Command
+from glidemq.commands.hear_budgets import HearBudgetsCommand
 from glidemq.commands.hear_children import HearChildrenCommand
 from glidemq.commands.read_outbox import Letter, ReadOutboxCommand
 from glidemq.connection.connection import Connection
@@ -28,6 +30,8 @@ LONGEST_MS = 24 * 3600 * 1000
 # kind -> the command that takes such rows in the addressed queue, and says whether that queue has letters now.
 DELIVERIES: Mapping[bytes, Callable[[str, Sequence[bytes]], Command[bool]]] = {
     hear_children.KIND: lambda queue_key, rows: HearChildrenCommand(queue_key, rows=rows),
+    hear_budgets.KIND: lambda queue_key, rows: HearBudgetsCommand(queue_key, rows=rows),
+    answer_budgets.KIND: lambda queue_key, rows: AnswerBudgetsCommand(queue_key, rows=rows),
 }
 
 

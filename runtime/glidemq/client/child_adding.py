@@ -41,14 +41,16 @@ async def add_child(
     [job_id] = custom or reserved.ids
     member = f"{keys.base}:{job_id}"
     registered: list[ParentJob] = []
+    budget_key: str | None = None
     try:
         for queue, ids in _by_queue(wire.parents).items():
-            await connection.execute(
+            found = await connection.execute(
                 RegisterChildCommand(QueueKeys(keys.prefix, queue).meta, parents=ids, member=member)
             )
+            budget_key = budget_key or found
             registered += [ParentJob(queue, parent_id) for parent_id in ids]
         taken = await connection.execute(
-            AddFlowCommand(keys.meta, rows=[_row(new, keys, job_id)], max_waiting=max_waiting)
+            AddFlowCommand(keys.meta, rows=[_row(new, keys, job_id, budget_key)], max_waiting=max_waiting)
         )
     except UnknownOutcomeError:
         raise  # it may have been added: the parents go on waiting, and find out if it was not
@@ -61,15 +63,16 @@ async def add_child(
     return job_id
 
 
-def _row(new: PreparedJob[object], keys: QueueKeys, job_id: str) -> bytes:
+def _row(new: PreparedJob[object], keys: QueueKeys, job_id: str, budget_key: str | None) -> bytes:
     wire = new.wire
     if not wire.has_several_parents:
-        return job_row(new.name, new.text, wire, job_id=job_id)
+        return job_row(new.name, new.text, wire, job_id=job_id, budget_key=budget_key)
     return job_row(
         new.name,
         new.text,
         wire,
         job_id=job_id,
+        budget_key=budget_key,
         family=Family(
             parents=[f"{QueueKeys(keys.prefix, parent.queue).base}:{parent.id}" for parent in wire.parents],
             parent_ids=orjson.dumps([parent.id for parent in wire.parents]),

@@ -14,6 +14,7 @@ from glidemq.payload import Payload
 EventName: TypeAlias = Literal[
     "active",
     "added",
+    "budget-exceeded",
     "cleaned",
     "completed",
     "delay-changed",
@@ -139,6 +140,18 @@ class GroupRateLimitedEvent(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetExceededEvent(Event):
+    """`budget-exceeded`: the budget of the job's flow has no room for it.
+
+    flow_id: the id of the flow's root. on_exceeded: what becomes of the job: "fail", it fails for good; or "pause", it
+    waits for a day or until the budget is raised. Other jobs of the flow may still fit.
+    """
+
+    flow_id: str
+    on_exceeded: str
+
+
+@dataclass(frozen=True, slots=True)
 class CountEvent(Event):
     """`drained`, `cleaned` or `retried`: `count` jobs at once; `job_id` is empty."""
 
@@ -228,6 +241,12 @@ def _group_rate_limited(head: _Head, fields: _Fields, payload: Payload) -> Event
     )
 
 
+def _budget_exceeded(head: _Head, fields: _Fields, payload: Payload) -> Event:
+    return BudgetExceededEvent(
+        *head, flow_id=_text(fields[b"flowId"]), on_exceeded=_text(fields[b"onExceeded"])
+    )
+
+
 def _counted(head: _Head, fields: _Fields, payload: Payload) -> Event:
     name, entry_id, _, raw = head
     return CountEvent(name, entry_id, "", raw, count=int(fields[b"jobId"]))
@@ -235,6 +254,7 @@ def _counted(head: _Head, fields: _Fields, payload: Payload) -> Event:
 
 _MAKERS: Final[dict[str, Callable[[_Head, _Fields, Payload], Event]]] = {
     "added": _added,
+    "budget-exceeded": _budget_exceeded,
     "cleaned": _counted,
     "completed": _completed,
     "delay-changed": _delay_changed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict, cast
 
@@ -52,7 +52,8 @@ class PlannedJob:
     """A checked job of a flow, its relatives, and its id once there is one.
 
     parent: the one job that waits for it, as its hash says. dependents: in a graph there may be several, which stand in
-        a set instead. height: the length of the longest way down; every parent is higher than its children.
+        a set instead. budget: the whole flow's, as its hash will say; only the root has one. budget_of: that root, for
+        all jobs of the flow. height: the length of the longest way down; every parent is higher than its children.
     """
 
     name: str
@@ -65,6 +66,14 @@ class PlannedJob:
     dependents: list[PlannedJob] = field(default_factory=list["PlannedJob"])
     height: int = 0
     id: str = ""
+    budget: Mapping[str, str] | None = None
+    budget_of: PlannedJob | None = None
+
+    @property
+    def budget_key(self) -> str | None:
+        """Where its flow's budget stands, once the root has its id."""
+        root = self.budget_of
+        return None if root is None else root.keys.budget(root.id)
 
     @property
     def member(self) -> str:
@@ -95,6 +104,7 @@ class PlannedJob:
             group=wire.group,
             cost=wire.cost,
             family=family,
+            budget_key=self.budget_key,
         )
 
 
@@ -194,6 +204,13 @@ def _together(name: str, what: str) -> str:
     if what == "DAG node":
         return "lifo and ordering.key cannot be combined in a DAG node"
     return f'{what} "{name}": {_TOGETHER}'
+
+
+def share_budget(root: PlannedJob, jobs: Iterable[PlannedJob], budget: Mapping[str, str]) -> None:
+    """All these jobs use one budget, which stands with the root."""
+    root.budget = budget
+    for job in jobs:
+        job.budget_of = root
 
 
 def in_order_of_ids(root: PlannedJob) -> list[PlannedJob]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, NamedTuple, Self, TypeVar
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 from glidemq.client.connecting import choose_connection
 from glidemq.client.flow_jobs import (
@@ -14,6 +14,7 @@ from glidemq.client.flow_jobs import (
     PlannedJob,
     in_order_of_adds,
     in_order_of_ids,
+    share_budget,
 )
 from glidemq.client.flow_reader import FlowReader, StoredJob
 from glidemq.client.flow_writer import FlowWriter
@@ -22,7 +23,8 @@ from glidemq.config import ConnectionOptions
 from glidemq.connection import Connection
 from glidemq.errors import ClosedError, ValidationError
 from glidemq.job import Job
-from glidemq.options import check_job_id, check_prefix, check_queue_name
+from glidemq.options import Budget, check_job_id, check_prefix, check_queue_name
+from glidemq.options.budget import budget_to_wire
 from glidemq.payload import Payload
 from glidemq.serializer import JSON_SERIALIZER, Serializer
 
@@ -30,6 +32,9 @@ R = TypeVar("R")
 
 DUPLICATE_IN_FLOW = "Duplicate job ID in flow"
 DUPLICATE_IN_DAG = "Duplicate job ID in DAG"
+
+
+GivenBudget: TypeAlias = Budget | Mapping[str, Any]
 
 
 class JobNode(NamedTuple):
@@ -89,23 +94,37 @@ class FlowProducer:
 
     # -- adding ------------------------------------------------------------------------------------------
 
-    async def add(self, flow: FlowJob) -> JobNode:
+    async def add(self, flow: FlowJob, *, budget: GivenBudget | None = None) -> JobNode:
         """Add a tree of jobs: each runs once its children have ended, the root last.
 
         In one queue, up to 500 jobs and 1 MiB, all jobs are added or none. Larger trees and those over several queues
         are written parents first, and removed again if that fails half-way. Should this process die half-way, no parent
         runs too early; one whose children never came fails after some minutes.
 
+        budget: what the tree's jobs may use together; children that they add later count as well. Its id is the root's,
+        see `Queue.get_flow_budget`.
+
         Raises, before anything is sent: ValidationError, SerializationError, ClosedError. Afterwards, nothing being
         left: ValidationError "Duplicate job ID in flow", and what `Queue.add` raises.
         """
-        [node] = await self.add_bulk([flow])
+        [node] = await self.add_bulk([flow], budget=budget)
         return node
 
-    async def add_bulk(self, flows: Iterable[FlowJob]) -> list[JobNode]:
-        """Add several trees as `add` does one, in as few calls; all of them or none, within the same bounds."""
+    async def add_bulk(
+        self,
+        flows: Iterable[FlowJob],
+        *,
+        budget: GivenBudget | Sequence[GivenBudget | None] | None = None,
+    ) -> list[JobNode]:
+        """Add several trees as `add` does one, in as few calls; all of them or none, within the same bounds.
+
+        budget: one for each tree, each with its own account: a `Budget` that all get, or as many as there are trees.
+        """
         self._check_open()
         roots = [self._preparation.tree(flow) for flow in flows]
+        for root, limits in zip(roots, _budgets(budget, len(roots)), strict=True):
+            if limits is not None:
+                share_budget(root, in_order_of_ids(root), limits)
         if not roots:
             return []
         by_id = [job for root in roots for job in in_order_of_ids(root)]
@@ -113,16 +132,24 @@ class FlowProducer:
         await self._write(by_id, by_add, DUPLICATE_IN_FLOW)
         return [self._node(root) for root in roots]
 
-    async def add_dag(self, nodes: Iterable[DagNode]) -> dict[str, Job[Any, Any]]:
+    async def add_dag(
+        self, nodes: Iterable[DagNode], *, budget: GivenBudget | None = None
+    ) -> dict[str, Job[Any, Any]]:
         """Add a graph of jobs: each runs once those named in its `deps` have ended; several may wait for the same one.
 
         Returns the jobs by their names. Written like a tree, and within the same bounds all or none.
+
+        budget: what all these jobs may use together. It stands with a job that none waits for: `job.budget_key` ends in
+        that one's id.
 
         Raises, before anything is sent: ValidationError "Duplicate node name: …" and 'Node "…" depends on unknown node
         "…"', CycleError, and as `add`. Afterwards: ValidationError "Duplicate job ID in DAG", and as `add`.
         """
         self._check_open()
         jobs = self._preparation.graph(list(nodes))
+        [limits] = _budgets(budget, 1)
+        if limits is not None and jobs:
+            share_budget(jobs[0], jobs, limits)
         if jobs:
             await self._write(jobs, jobs, DUPLICATE_IN_DAG)
         return {job.name: self._job(job) for job in jobs}
@@ -211,3 +238,15 @@ class FlowProducer:
             connection=self._connection,
             payload=self._payload,
         )
+
+
+def _budgets(
+    given: GivenBudget | Sequence[GivenBudget | None] | None, trees: int
+) -> list[dict[str, str] | None]:
+    """One for each tree, as their hashes will say."""
+    if isinstance(given, Sequence):
+        budgets = [None if one is None else budget_to_wire(one) for one in given]
+        if len(budgets) != trees:
+            raise ValidationError(f"budget must be one Budget, or one for each of the {trees} trees")
+        return budgets
+    return [None if given is None else budget_to_wire(given) for _ in range(trees)]

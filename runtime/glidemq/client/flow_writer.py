@@ -83,7 +83,11 @@ class FlowWriter:
             raise
 
     async def _add_batch(self, batch: _Batch, written: list[PlannedJob]) -> None:
-        command = AddFlowCommand(batch.queue.meta, rows=batch.rows)
+        command = AddFlowCommand(
+            batch.queue.meta,
+            rows=batch.rows,
+            budgets={job.id: job.budget for job in batch.jobs if job.budget is not None},
+        )
         try:
             taken = await self._connection.execute(command)
         except UnknownOutcomeError:

@@ -62,9 +62,18 @@ class JobPreparation:
 
 
 def job_row(
-    name: str, data: bytes, wire: WireOptions, *, job_id: str | None = None, family: Family | None = None
+    name: str,
+    data: bytes,
+    wire: WireOptions,
+    *,
+    job_id: str | None = None,
+    family: Family | None = None,
+    budget_key: str | None = None,
 ) -> bytes:
-    """The row of one job. job_id: the id that was reserved for it, if it has none of its own."""
+    """The row of one job. job_id: the id that was reserved for it, if it has none of its own.
+
+    budget_key: that of its parents, if they stand elsewhere.
+    """
     if wire is NO_OPTIONS:
         return JobRow.pack(name, data)
     parent = wire.parents[0] if wire.parents and not wire.has_several_parents else None
@@ -84,4 +93,5 @@ def job_row(
         cost=wire.cost,
         deduplication=wire.deduplication,
         family=family,
+        budget_key=budget_key,
     )

@@ -9,6 +9,7 @@ from typing_extensions import Unpack
 
 from glidemq.client.job_end import EndWatch
 from glidemq.client.new_jobs import NewJob, PreparedJob
+from glidemq.client.queue_budgets import QueueBudgets
 from glidemq.client.queue_control import QueueControl
 from glidemq.client.queue_dead_letters import QueueDeadLetters
 from glidemq.client.queue_signals import QueueSignals
@@ -35,6 +36,7 @@ class Queue(
     QueueVectors[In, Out],
     QueueControl,
     QueueUsage,
+    QueueBudgets,
     QueueStreams,
     Generic[In, Out],
 ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glidemq.commands.command import Command
@@ -23,7 +23,7 @@ class AddFlowCommand(Command[str | None]):
     function = "gmq_add_flow"
     replayable = True
 
-    __slots__ = ("call_id", "max_waiting", "rows")
+    __slots__ = ("budgets", "call_id", "max_waiting", "rows")
 
     def __init__(
         self,
@@ -32,16 +32,24 @@ class AddFlowCommand(Command[str | None]):
         rows: Sequence[bytes],
         max_waiting: int | None = None,
         call_id: str | None = None,
+        budgets: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
+        """budgets: those that are to be made, by the ids of their flows' roots, which are in this queue."""
         super().__init__(queue_key)
         self.rows = rows
         self.max_waiting = max_waiting
+        self.budgets = budgets or {}
         self.call_id = call_id if call_id is not None else secrets.token_hex(8)
 
     def arguments(self) -> bytes:
         members: dict[str, Any] = {"idem": self.call_id}
         if self.max_waiting is not None:
             members["max_waiting"] = self.max_waiting
+        if self.budgets:
+            members["budgets"] = [
+                (flow_id, [text for pair in fields.items() for text in pair])
+                for flow_id, fields in self.budgets.items()
+            ]
         return packed_call(members, "jobs", self.rows)
 
     def parse_reply(self, reply: list[Any]) -> str | None:

@@ -57,10 +57,11 @@ class JobRow:
         cost: int = 0,
         deduplication: DeduplicationOnWire | None = None,
         family: Family | None = None,
+        budget_key: str | None = None,
     ) -> bytes:
         """The row's msgpack. `data` is serialized, `opts` is JSON, both in UTF-8; ttl_ms 0 means none.
 
-        cost: in thousandths of tokens, 0 for the default. family: for the jobs of a flow.
+        cost: in thousandths of tokens, 0 for the default. family, budget_key: for the jobs of a flow.
         """
         extra: dict[str, Any] = {}
         if group is not None:
@@ -71,6 +72,8 @@ class JobRow:
             extra["dedup"] = deduplication.members()
         if family is not None:
             extra |= family.members()
+        if budget_key is not None:
+            extra["budget"] = budget_key
         return pack(
             (
                 name,

@@ -121,6 +121,10 @@ class QueueKeys:
         """The list-sourced jobs in a cell's hands, by the time of their last heartbeat."""
         return f"{self.base}:x-py:active:{cell}"
 
+    def budget(self, flow_id: str) -> str:
+        """What the jobs of a flow may use, by the id of its root, which is in this queue."""
+        return f"{self.base}:budget:{flow_id}"
+
     def usage(self, minute_ms: int) -> str:
         """What the queue's jobs have used, by the minute of their reports."""
         return f"{self.base}:usage:{minute_ms}"

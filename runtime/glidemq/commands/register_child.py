@@ -11,9 +11,10 @@ from glidemq.commands.status import status_of, unexpected
 from glidemq.errors import JobNotFoundError, JobStateError
 
 
-class RegisterChildCommand(Command[None]):
+class RegisterChildCommand(Command[str | None]):
     """Makes the job named `member`, which need not exist yet, a child of `parents`, jobs of this queue.
 
+    Returns the key of the budget that one of the parents has, which the child joins.
     Raises JobNotFoundError and JobStateError for a parent that does not exist or has ended: nothing was registered.
     """
 
@@ -30,7 +31,7 @@ class RegisterChildCommand(Command[None]):
     def arguments(self) -> bytes:
         return pack({"v": CALL_VERSION, "parents": list(self.parents), "member": self.member})
 
-    def parse_reply(self, reply: list[Any]) -> None:
+    def parse_reply(self, reply: list[Any]) -> str | None:
         status = status_of(reply)
         if status == "missing":
             raise JobNotFoundError(f"the parent job {reply[1].decode()} does not exist; nothing was added")
@@ -38,3 +39,5 @@ class RegisterChildCommand(Command[None]):
             raise JobStateError(f"the parent job {reply[1].decode()} has ended; nothing was added")
         if status != "ok":
             raise unexpected(self.function, reply)
+        budget_key: str | None = reply[1].decode() if reply[1] else None
+        return budget_key

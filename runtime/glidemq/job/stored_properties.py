@@ -56,6 +56,11 @@ class StoredProperties:
         return stored / 1000 if stored else float(given) if isinstance(given, (int, float)) else None
 
     @property
+    def budget_key(self) -> str | None:
+        """Where the budget of the job's flow stands; the id of the flow's root is behind the last colon."""
+        return self._text("budgetKey")
+
+    @property
     def scheduler_name(self) -> str | None:
         """The scheduler that made the job, if it waits for its end."""
         return self._text("schedulerName")

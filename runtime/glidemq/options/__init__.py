@@ -2,6 +2,7 @@
 
 from glidemq.options.backoff import Backoff, BackoffStrategy
 from glidemq.options.batch import Batch, BatchRule, batch_rule
+from glidemq.options.budget import Budget, FlowBudget
 from glidemq.options.dead_letter_queue import DeadLetterQueue
 from glidemq.options.deduplication import Deduplication, DeduplicationMode
 from glidemq.options.durations import Duration, duration_ms
@@ -24,11 +25,13 @@ __all__ = [
     "BackoffStrategy",
     "Batch",
     "BatchRule",
+    "Budget",
     "DeadLetterQueue",
     "Deduplication",
     "DeduplicationMode",
     "Duration",
     "Fallback",
+    "FlowBudget",
     "Instant",
     "JobOptions",
     "JobTemplate",

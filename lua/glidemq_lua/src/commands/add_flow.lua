@@ -1,14 +1,15 @@
 -- add_flow: add jobs that belong together, under ids that reserve_ids gave, all of them or none.
 -- Moves:  (new) -> waiting-children (a job with children), waiting, delayed, prioritized
--- Keys:   job, deps, parents, stream, scheduled, lifo, events, bell, ordering, group, ratelimited, x-py:parents,
+-- Keys:   job, deps, parents, budget, stream, scheduled, lifo, events, bell, ordering, group, ratelimited, x-py:parents,
 --         x-py:add
 -- Args:   jobs as for enqueue, each with its id; extra may hold, besides ordering and cost: children [member],
---         parents [ids, queues, [member]] (see Adding); max_waiting, idem
+--         parents [ids, queues, [member]] (see Adding), budget (the key of the flow's); max_waiting, idem,
+--         budgets [[id of the flow's root, [field, value, ...]]] that are to be made
 -- Reply:  ["ok"] | ["duplicate", id] (a job of this id exists: nothing was added)
 -- Errors: bad_argument, cost_exceeds_capacity (with the number of the first row whose job could never start),
 --         queue_full (with the number waiting and the maximum)
 -- Events: added, in the order of the rows
-local SPEC = { jobs = "table", max_waiting = "?number", idem = "?string" }
+local SPEC = { jobs = "table", max_waiting = "?number", idem = "?string", budgets = "?table" }
 
 local REPLY_KEPT_MS = 60000
 
@@ -17,7 +18,8 @@ local ROW = {
   "string", "string", "string", "number", "number", "number", "number", "number", "string", "?string", "?string",
   "?table",
 }
-local EXTRA = { ordering = true, cost = true, children = true, parents = true }
+local BUDGET = { "string", "table" }
+local EXTRA = { ordering = true, cost = true, children = true, parents = true, budget = true }
 
 local function fault_of_members(members, what)
   if type(members) ~= "table" or #members == 0 then
@@ -85,7 +87,7 @@ local function refusal_of(keys, jobs, max_waiting)
 end
 
 Library.command("add_flow", {}, SPEC, function(keys, args, now)
-  local fault = fault_of(args.jobs)
+  local fault = fault_of(args.jobs) or args.budgets and Arguments.row_fault(args.budgets, BUDGET)
   if fault then
     return Replies.bad_argument(fault)
   end
@@ -97,6 +99,9 @@ Library.command("add_flow", {}, SPEC, function(keys, args, now)
   local refusal = refusal_of(keys, args.jobs, args.max_waiting)
   if refusal then
     return refusal
+  end
+  for _, row in ipairs(args.budgets or {}) do
+    Budget.create(keys, row[1], row[2])
   end
   local ring = false
   for _, row in ipairs(args.jobs) do

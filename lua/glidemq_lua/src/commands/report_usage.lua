@@ -1,6 +1,6 @@
 -- report_usage: take down what a job's calls to models have used, on the job and in the bucket of this minute.
 -- Moves:  nothing
--- Keys:   job, job:<id>:usage-lock, usage:<minute>, events
+-- Keys:   job, job:<id>:usage-lock, usage:<minute>, events; budget, x-py:outbox
 -- Args:   id, token (of the run that reports; absent: whoever ran the job last), usage {model, provider, costUnit,
 --         cached, latencyMs, totalTokens, totalCost}, tokens and costs {category: number}, events
 -- Reply:  {"ok", the job's usage from now on (JSON), 1 if the bucket is new, else 0} | {"missing"} | {"lease_lost"}
@@ -32,7 +32,7 @@ Library.command("report_usage", { "allow-oom" }, SPEC, function(keys, args, now)
     return Replies.bad_argument(fault)
   end
   local id = args.id
-  local values = redis.pcall("HMGET", keys.job .. id, "id", Lease.RUN, Usage.SHARE, unpack(Usage.FIELDS))
+  local values = redis.pcall("HMGET", keys.job .. id, "id", Lease.RUN, Usage.SHARE, "budgetKey", unpack(Usage.FIELDS))
   if values.err or not values[1] then
     return Replies.pack("missing")
   elseif redis.call("EXISTS", keys.job .. id .. ":usage-lock") == 1 then
@@ -44,10 +44,13 @@ Library.command("report_usage", { "allow-oom" }, SPEC, function(keys, args, now)
   end
   local part = args.usage
   part.tokens, part.costs = args.tokens, args.costs
-  local stored = { unpack(values, 4, 3 + #Usage.FIELDS) }
+  local stored = { unpack(values, 5, 4 + #Usage.FIELDS) }
   local minute = now - now % UsageBuckets.MINUTE
   local usage, is_new = Usage.report(keys, id, run, part, stored, values[3], minute)
   local text = Usage.json(usage)
+  if values[4] then
+    Allowance.used(Settlement.open(keys, now, args), id, values[4])
+  end
   if args.events then
     Events.emit(keys, "usage", id, "data", text)
   end

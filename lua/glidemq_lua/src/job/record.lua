@@ -12,7 +12,7 @@ local FIELDS = {
 local STATE, ID, NAME, DATA, OPTS, TIMESTAMP, ATTEMPTS_MADE, PRIORITY, REVOKED, EXPIRE_AT =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local PARENT_ID, PARENT_IDS, GROUP_KEY, COST, SCHEDULER_NAME, CRASHES = 11, 12, 13, 14, 15, 16
-local ORDERING_SEQ, DELAY = 20, 21
+local ORDERING_SEQ, DELAY, BUDGET_KEY = 20, 21, 25
 local FIRST_EXTRA = EXPIRE_AT
 local COUNT = #FIELDS
 
@@ -112,6 +112,28 @@ end
 -- The options as they are stored, or false.
 function Record.opts(values)
   return values[OPTS]
+end
+
+function Record.priority(values)
+  return values[PRIORITY]
+end
+
+-- The key of the budget that the job's flow has, or nil.
+function Record.budget_key(values)
+  local key = values[BUDGET_KEY]
+  return key and key ~= "" and key or nil
+end
+
+-- How many tokens the job's options say that it will use, or nil.
+function Record.stated_tokens(opts)
+  if opts and string.find(opts, '"estimatedTokens"', 1, true) then
+    local ok, decoded = pcall(cjson.decode, opts)
+    local stated = ok and type(decoded) == "table" and decoded.estimatedTokens
+    if type(stated) == "number" and stated >= 0 then
+      return math.ceil(stated)
+    end
+  end
+  return nil
 end
 
 -- A group or a cost limits when the job may start.

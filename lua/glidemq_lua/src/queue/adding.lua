@@ -2,7 +2,7 @@
 --
 -- A row is positional: 1 name, 2 data, 3 opts, 4 delay_ms, 5 priority, 6 lifo (0 or 1), 7 ttl_ms, 8 attempts,
 -- 9 custom id, 10 parent id, 11 parent queue, 12 extra {schedulerName; ordering and cost, see Ordering; dedup, see
--- Deduplication; children and parents, see write_family}; false where absent.
+-- Deduplication; children and parents, see write_family; budget, the key of its flow's}; false where absent.
 local Adding = {}
 
 local PARENTS_AT_ONCE = 5000 -- unpack stops at 7,999
@@ -107,6 +107,17 @@ local function optional_fields(keys, row, now)
   return fields
 end
 
+-- The key of the budget of the flow that the job joins, or nil. A child that is added while its parent runs joins the
+-- parent's.
+local function budget_key_of(keys, row)
+  if row[12] and row[12].budget then
+    return row[12].budget
+  elseif row[10] and row[11] == Keys.queue_name(keys) then
+    return redis.call("HGET", keys.job .. row[10], "budgetKey") or nil
+  end
+  return nil
+end
+
 local function write_hash(keys, id, row, now, state)
   local job = keys.job .. id
   if row[7] <= 0 and not row[10] and row[6] ~= 1 and not row[12] then
@@ -119,6 +130,11 @@ local function write_hash(keys, id, row, now, state)
   local fields = optional_fields(keys, row, now)
   fields[#fields + 1] = "state"
   fields[#fields + 1] = state
+  local budget_key = budget_key_of(keys, row)
+  if budget_key then
+    fields[#fields + 1] = "budgetKey"
+    fields[#fields + 1] = budget_key
+  end
   redis.call(
     "HSET", job, "id", id, "name", row[1], "data", row[2], "opts", row[3], "timestamp", now, "attemptsMade", "0",
     "delay", row[4], "priority", row[5], "maxAttempts", row[8], unpack(fields)

@@ -126,7 +126,15 @@ function Intake:offer(id, entry_id)
   if self.tokens and not self.tokens:fits(Record.name(values), Record.opts(values)) then
     return hold(self)
   end
+  local budgeted = Record.budget_key(values) ~= nil
+  if budgeted and not Allowance.admit(self.settlement, id, values) then
+    self.dropped = self.dropped + 1
+    return Intake.DROPPED
+  end
   if constrained and not Groups.admit(self.settlement, id, values) then
+    if budgeted then
+      Allowance.give_back(self.settlement, id)
+    end
     self.dropped = self.dropped + 1
     return Intake.DROPPED
   end

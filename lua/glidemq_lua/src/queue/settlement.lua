@@ -29,6 +29,9 @@ function Settlement.open(keys, now, args)
   }, Settlement)
 end
 
+-- Called when a settlement closes: jobs have changed, some may have left a run that reserved something.
+function Settlement.follow(_) end
+
 function Settlement:event(event, id, ...)
   if self.events then
     Events.emit(self.keys, event, id, ...)
@@ -111,6 +114,7 @@ function Settlement:close()
   repeat
     self:settle_groups() -- may end more jobs
   until not News.tell_of_lost(self) -- as may this: their parents
+  Settlement.follow(self)
   Ready.drop(keys, self.acknowledged)
   for cell, ids in pairs(self.left) do
     Active.leave(keys, cell, ids)

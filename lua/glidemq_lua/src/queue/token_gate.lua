@@ -56,14 +56,7 @@ function TokenGate.open(keys, spec, now)
 end
 
 local function estimate_of(self, name, opts)
-  if opts and string.find(opts, '"estimatedTokens"', 1, true) then
-    local ok, decoded = pcall(cjson.decode, opts)
-    local stated = ok and type(decoded) == "table" and decoded.estimatedTokens
-    if type(stated) == "number" and stated >= 0 then
-      return math.ceil(stated)
-    end
-  end
-  return self.names[name] or self.spec.default
+  return Record.stated_tokens(opts) or self.names[name] or self.spec.default
 end
 
 -- Whether this job may start. One that needs more than a whole window holds gets a whole one, for itself.

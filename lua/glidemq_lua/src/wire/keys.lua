@@ -36,6 +36,7 @@ local SUFFIX = {
   tpm = ":tpm:", -- + window number; string with a TTL: the tokens spoken for in that window
   worker = ":w:",
   usage = ":usage:", -- + minute
+  budget = ":budget:", -- + id of a flow's root; hash: what its jobs may use, and have used
   -- Own keys.
   observed = ":x-py:observed", -- hash with a TTL, only under a limit key: what its provider has said
   bell = ":x-py:bell", -- stream: wakes a blocked reader when a list or an earlier due time was written
@@ -55,6 +56,12 @@ local SUFFIX = {
   workers = ":x-py:workers", -- zset by expiry ms: the consumers of this library that are alive
   parent_looks = ":x-py:parents", -- zset: when to look after each parent that waits for its children, ms
   outbox = ":x-py:outbox", -- stream: what other queues must hear of jobs of this one
+  budget_books = ":x-py:budget:", -- + flow; hash with a TTL: what each job has used and reserved, see Budget
+  budget_flying = ":x-py:budget-flying:", -- + flow; zset with a TTL: the jobs that have a reservation, by when
+  budget_waiting = ":x-py:budget-waiting:", -- + flow; zset with a TTL: those that wait for others' to end
+  budget_paused = ":x-py:budget-paused:", -- + flow; zset with a TTL: those that wait for more
+  allowances = ":x-py:allowances", -- hash with a TTL: the jobs of this queue that have asked a budget, see Allowance
+  statements = ":x-py:statements", -- string with a TTL: the version of the latest statement to a budget
   short_lock = ":x-py:short-lock", -- string with a TTL: the shortest lock that a running job has of its own, ms
   vectors = ":x-py:vectors", -- zset, all scores 0: the jobs that have a key vec
   vectors_look = ":x-py:vectors-look", -- string with a TTL: a sample of them was looked at just now
@@ -76,8 +83,8 @@ local naming = {
 
 function Keys.of(meta_key)
   local prefix = string.sub(meta_key, 1, -META_SUFFIX_LENGTH - 1)
-  -- changed: the ids of the jobs that this call has changed, see States.
-  return setmetatable({ prefix = prefix, declared = meta_key, changed = {} }, naming)
+  -- changed: the ids of the jobs that this call has changed, see States; followed: how many of them Allowance has seen.
+  return setmetatable({ prefix = prefix, declared = meta_key, changed = {}, followed = 0 }, naming)
 end
 
 -- The bare queue name, as stored in parentQueue: the text between the braces.

@@ -3,8 +3,8 @@ local Library = {}
 
 Library.PREFIX = "gmq_"
 
--- Called with the queue's keys at the end of each call that has changed jobs; `keys.changed` are their ids.
-function Library.after_changes(_) end
+-- Called with the queue's keys and the time at the end of each call that has changed jobs; `keys.changed` are their ids.
+function Library.after_changes(_, _) end
 
 -- Registers `gmq_<stem>`. `handler(keys, args, now)` gets the queue's keys, the checked arguments and the time in
 -- epoch ms, and returns a packed reply. `spec` is an Arguments.checks table. Flags: a command that lets a full
@@ -28,9 +28,10 @@ function Library.command(stem, flags, spec, handler)
         return Replies.bad_argument(fault)
       end
       local keys = Keys.of(key_names[1])
-      local reply = handler(keys, args, Clock.now_ms(args))
+      local now = Clock.now_ms(args)
+      local reply = handler(keys, args, now)
       if keys.changed[1] then
-        Library.after_changes(keys)
+        Library.after_changes(keys, now)
       end
       return reply
     end,

@@ -1,0 +1,29 @@
+-- answer_budgets: what budgets of flows in other queues have answered to jobs of this one. Hearing something twice
+-- changes nothing.
+-- Moves:  delayed -> waiting (it may start, or ask again), failed (the budget is exceeded)
+-- Keys:   job, x-py:allowances, scheduled, stream, priority, lifo, bell, failed, events, metrics, x-py:outbox; those of
+--         removed jobs
+-- Args:   rows [[id, version of its question, granted, free, wait, fail, pause or again]], events, metrics
+-- Reply:  ["ok", posted]; 1 when another queue must hear of something, see read_outbox
+-- Errors: bad_argument
+-- Events: promoted, budget-exceeded {flowId, onExceeded}, failed, delay-changed
+local ROW = { "string", "number", "string" }
+local KNOWN = { granted = true, free = true, wait = true, fail = true, pause = true, again = true }
+
+Library.command("answer_budgets", { "allow-oom" }, { rows = "table" }, function(keys, args, now)
+  local fault = Arguments.row_fault(args.rows, ROW)
+  for number = 1, fault and 0 or #args.rows do
+    if not KNOWN[args.rows[number][3]] then
+      fault = "row " .. number .. ": nobody knows what " .. args.rows[number][3] .. " means"
+    end
+  end
+  if fault then
+    return Replies.bad_argument(fault)
+  end
+  local settlement = Settlement.open(keys, now, args)
+  for _, row in ipairs(args.rows) do
+    Allowance.answer(settlement, row[1], row[2], row[3])
+  end
+  settlement:close()
+  return Replies.pack("ok", settlement.posted and 1 or 0)
+end)
