@@ -85,11 +85,12 @@ def budget_to_wire(value: object) -> dict[str, str]:
     """
     budget = nested_option(Budget, value, "budget")
     given = {field.name: cast(object, getattr(budget, field.name)) for field in fields(Budget)}
-    if not any(given[name] for name in _LIMITS):
-        raise ValidationError(f"budget needs one of {', '.join(_LIMITS)}")
-    return {
+    texts = {
         wire: _text(name, given[name]) for name, wire in WIRE_NAMES.items() if given[name] not in (None, {})
     }
+    if not any(WIRE_NAMES[name] in texts for name in _LIMITS):
+        raise ValidationError(f"budget needs one of {', '.join(_LIMITS)}")
+    return texts
 
 
 def changes_to_wire(changes: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
