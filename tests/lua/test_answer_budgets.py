@@ -1,0 +1,81 @@
+"""gmq_answer_budgets: what budgets of other queues have answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from glidemq.commands.answer_budgets import AnswerBudgetsCommand
+from glidemq.commands.command import pack, unpack
+from tests.lua.budgets import add_budgeted, budgeted
+from tests.lua.conftest import Call
+from tests.lua.driven_queue import DrivenQueue
+from tests.lua.executed import execute
+from tests.lua.families import letters
+
+
+@pytest.fixture
+def asking(driven: DrivenQueue, call: Call) -> DrivenQueue:
+    """A queue whose job "a" has asked a budget elsewhere."""
+    elsewhere = DrivenQueue(driven.client, f"{driven.name}-elsewhere", call)
+    add_budgeted(driven, budgeted(elsewhere, "a", 40), limits=None)
+    assert driven.step(1).posted == 1
+    return driven
+
+
+def version_of(queue: DrivenQueue) -> int:
+    [[_, kind, _, body, _]] = letters(queue)
+    assert kind == b"budget"
+    version: int = unpack(body)[2]
+    return version
+
+
+def answer(queue: DrivenQueue, version: int, verdict: str) -> bool:
+    rows = [pack(("a", version, verdict))]
+    return execute(queue, AnswerBudgetsCommand(queue.key("meta"), rows=rows))
+
+
+@pytest.mark.parametrize("verdict", ["granted", "free"])
+def test_job_starts_once_it_may(asking: DrivenQueue, verdict: str) -> None:
+    assert asking.state("a") == "delayed"
+    assert not answer(asking, version_of(asking), verdict)
+    assert asking.start_one().id == "a"
+
+
+def test_answer_to_an_earlier_question_does_not_count(asking: DrivenQueue) -> None:
+    assert not answer(asking, version_of(asking) - 1, "granted")
+    assert asking.state("a") == "delayed"
+
+
+def test_answer_that_comes_twice_does_not_start_the_job_twice(asking: DrivenQueue) -> None:
+    version = version_of(asking)
+    answer(asking, version, "granted")
+    job = asking.start_one()
+    answer(asking, version, "granted")
+    answer(asking, version, "fail")
+    answer(asking, 0, "again")
+    assert asking.state("a") == "active"
+    assert asking.complete(job) == [1]
+
+
+def test_job_that_has_to_wait_asks_again_when_it_is_told_so(asking: DrivenQueue) -> None:
+    answer(asking, version_of(asking), "wait")
+    assert asking.state("a") == "delayed"
+    answer(asking, 0, "again")
+    assert asking.step(1).posted == 1
+    assert len(letters(asking)) == 2
+
+
+def test_job_that_was_let_start_too_long_ago_asks_anew(asking: DrivenQueue) -> None:
+    answer(asking, version_of(asking), "granted")
+    asking.pass_time(1_800_000)
+    assert asking.step(1).ids == []
+    assert len(letters(asking)) == 2
+
+
+@pytest.mark.parametrize("row", [["a", "1", "granted"], ["a", 1, "perhaps"], [1, 1, "wait"]])
+def test_malformed_answers_are_refused(asking: DrivenQueue, row: list[Any]) -> None:
+    before = asking.snapshot()
+    assert asking.call("answer_budgets", rows=[row])[0] == b"bad_argument"
+    assert asking.snapshot() == before

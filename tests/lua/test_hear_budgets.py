@@ -1,0 +1,65 @@
+"""gmq_hear_budgets: statements that come by letter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from glidemq.commands.command import pack
+from glidemq.commands.hear_budgets import HearBudgetsCommand
+from tests.lua.budgets import FLOW, add_budgeted, reserved, used
+from tests.lua.driven_queue import DrivenQueue
+from tests.lua.executed import execute
+from tests.lua.families import letters
+
+MEMBER = "glide:{elsewhere}:7"
+
+
+def usage(tokens: int) -> dict[str, Any]:
+    return {"tokens": {"output": tokens}, "total_tokens": tokens, "costs": {}, "total_cost": 0}
+
+
+def hear(queue: DrivenQueue, *rows: tuple[Any, ...]) -> bool:
+    packed = [pack((FLOW, MEMBER, *row)) for row in rows]
+    return execute(queue, HearBudgetsCommand(queue.key("meta"), rows=packed))
+
+
+def test_question_is_answered_by_letter(driven: DrivenQueue) -> None:
+    add_budgeted(driven)
+    assert hear(driven, (5, "ask", 40, False))
+    [[_, kind, to, body, _]] = letters(driven)
+    assert (kind, to, body) == (b"budget-answer", b"glide:{elsewhere}", pack(("7", 5, "granted")))
+    assert reserved(driven) == 40
+
+
+def test_what_is_heard_again_or_too_late_changes_nothing(driven: DrivenQueue) -> None:
+    add_budgeted(driven)
+    ask, use, end = (5, "ask", 40, False), (6, "use", False, usage(10)), (7, "end", False, usage(25))
+    assert hear(driven, ask)
+    assert not hear(driven, end, use, ask, end, use)
+    assert (used(driven), reserved(driven)) == (25, 0)
+
+
+def test_statements_to_a_budget_that_is_gone_let_the_job_run(driven: DrivenQueue) -> None:
+    assert hear(driven, (5, "ask", 40, False))
+    [[*_, body, _]] = letters(driven)
+    assert body == pack(("7", 5, "free"))
+    assert not hear(driven, (6, "end", False, usage(3)))
+    assert driven.suffixes() == ["x-py:outbox"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (5, "beg", 40, False),
+        (5, "ask", "40", False),
+        (5, "use", False, {"tokens": 5}),
+        ("5", "ask", 4, False),
+    ],
+)
+def test_malformed_statements_are_refused(driven: DrivenQueue, row: tuple[Any, ...]) -> None:
+    add_budgeted(driven)
+    before = driven.snapshot()
+    assert driven.call("hear_budgets", rows=[[FLOW, MEMBER, *row]])[0] == b"bad_argument"
+    assert driven.snapshot() == before
