@@ -55,6 +55,13 @@ def test_overloaded_model_is_replaced_by_the_next_of_the_chain(output: str) -> N
     assert re.search(r"│ How does a parent .*│ grand │ 1\s+│", output)
 
 
+def test_criticism_that_its_budget_has_no_room_for_is_left_out(output: str) -> None:
+    assert re.search(
+        r"│ What happens to a signal .*│ approved, without criticism: Budget exceeded\s+│", output
+    )
+    assert output.count("without criticism") == 1
+
+
 def test_what_was_used_is_summed_up_over_all_answers(output: str) -> None:
     rows = re.findall(r"│ (\d+)\s+│ \$(\d\.\d+) │", output)
     total = re.search(r"in the last ten minutes: (\d+) tokens, \$(\d\.\d+); jobs by model: (.+)", output)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from glidemq import Backoff, Fallback, FlowJob, FlowProducer, GlideMQError, Job, Queue
+from glidemq import Backoff, Budget, DagNode, Fallback, FlowProducer, GlideMQError, Job, Queue
 from glidemq.examples.llm_pipeline.processors import ANSWERS, DRAFTS, PASSAGES, SEED_VARIABLE, Answer
 from glidemq.examples.plain_text import print_plain
 from glidemq.examples.supervisor_process import SupervisorProcess
@@ -29,6 +29,8 @@ QUESTIONS = (
     "Where does a job wait that cannot be afforded now?",
 )
 LOOK_EVERY_S = 0.05
+# Enough for every draft, and after all but the longest ones for criticism, too.
+BUDGET = Budget(max_total_tokens=117, cost_unit="usd")
 
 
 class Asked(NamedTuple):
@@ -37,28 +39,32 @@ class Asked(NamedTuple):
     question: str
     answer: Job[Any, Answer]
     draft: Job[Any, Any]
+    criticism: Job[Any, Any]
 
 
-def tree(question: str) -> FlowJob:
+def graph(question: str) -> list[DagNode]:
     """An answer and what it waits for. Criticism would be nice to have: its failure stops nothing."""
-    return {
-        "name": "answer",
-        "queue_name": ANSWERS,
-        "data": {"question": question},
-        "children": [
-            {
-                "name": "retrieve",
-                "queue_name": PASSAGES,
-                "data": {"question": question},
-                "opts": {"lock_duration": 5},
-            },
-            model_call("draft", question, max_tokens=60),
-            model_call("criticise", question, max_tokens=30),
-        ],
-    }
+    asked = {"question": question}
+    return [
+        {
+            "name": "retrieve",
+            "queue_name": PASSAGES,
+            "data": asked,
+            "opts": {"lock_duration": 5, "estimated_tokens": len(question.split())},
+        },
+        model_call("draft", question, max_tokens=60),
+        model_call("criticise", question, max_tokens=30, deps=["draft"]),
+        {
+            "name": "answer",
+            "queue_name": ANSWERS,
+            "data": asked,
+            "opts": {"estimated_tokens": 0},
+            "deps": ["retrieve", "draft", "criticise"],
+        },
+    ]
 
 
-def model_call(name: str, question: str, *, max_tokens: int) -> FlowJob:
+def model_call(name: str, question: str, *, max_tokens: int, deps: Sequence[str] = ()) -> DagNode:
     """A job that asks the dear model first, and the cheap one when that is overloaded."""
     return {
         "name": name,
@@ -72,6 +78,7 @@ def model_call(name: str, question: str, *, max_tokens: int) -> FlowJob:
             "backoff": Backoff.exponential(0.1),
             "on_failure": "ignore" if name == "criticise" else "fail_parent",
         },
+        "deps": deps,
     }
 
 
@@ -93,10 +100,12 @@ class Pipeline:
 
     async def ask(self, questions: Sequence[str]) -> list[Asked]:
         """Add all questions at once; they are worked on side by side."""
-        nodes = await self.flow.add_bulk([tree(question) for question in questions])
+        graphs = await asyncio.gather(
+            *(self.flow.add_dag(graph(question), budget=BUDGET) for question in questions)
+        )
         return [
-            Asked(question, node.job, node.children[1].job)
-            for question, node in zip(questions, nodes, strict=True)
+            Asked(question, jobs["answer"], jobs["draft"], jobs["criticise"])
+            for question, jobs in zip(questions, graphs, strict=True)
         ]
 
     async def show(self, asked: Asked) -> None:
@@ -130,12 +139,14 @@ class Pipeline:
         for asked in all_asked:
             state = await asked.answer.wait_until_finished(poll=LOOK_EVERY_S)
             await asked.draft.refresh()
+            await asked.criticism.refresh()
             usage = await self.answers.get_flow_usage(asked.answer.id)
             answer = asked.answer.return_value
             outcome = asked.answer.failed_reason or "failed"
             if answer is not None:
                 outcome = "approved" if answer["approved"] else "rejected"
-                outcome += "" if answer["criticism"] else ", without criticism"
+                if answer["criticism"] is None:
+                    outcome += f", without criticism: {asked.criticism.failed_reason}"
             complete = complete and state == "completed"
             table.add_row(
                 asked.question,
