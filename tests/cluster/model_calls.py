@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from glidemq import Fallback, Queue, get_usage_summary
+from glidemq import (
+    Backoff,
+    Budget,
+    Fallback,
+    FlowJob,
+    FlowProducer,
+    JobOptions,
+    Queue,
+    get_usage_summary,
+)
 from tests.cluster.scene import Scene
+from tests.testkit.waiting import eventually
 
 
 async def usage_of_jobs(scene: Scene) -> None:
@@ -46,4 +56,30 @@ async def fallbacks(scene: Scene) -> None:
     assert await scene.result(job_id) == "second"
 
 
-MODEL_CALLS: list[Callable[[Scene], Awaitable[None]]] = [usage_of_jobs, token_stream, fallbacks]
+async def budget(scene: Scene) -> None:
+    """The flow's root, and with it the budget, is in a queue that nobody serves, in another slot than its children."""
+    opts: JobOptions = {"attempts": 2, "backoff": Backoff("at-once"), "estimated_tokens": 10}
+    calls: list[FlowJob] = [
+        {"name": "call_model", "queue_name": scene.queue.name, "opts": opts} for _ in range(4)
+    ]
+    async with (
+        FlowProducer(connection=scene.url) as flows,
+        Queue[Any, Any](f"{scene.queue.name}-root", connection=scene.url) as roots,
+    ):
+        node = await flows.add(
+            {"name": "root", "queue_name": roots.name, "children": calls}, budget=Budget(max_total_tokens=45)
+        )
+        await scene.work()
+        await scene.ended(4)
+        reasons = [(await scene.job(child.job.id)).failed_reason for child in node.children]
+        assert reasons.count("Budget exceeded") >= 2
+
+        async def settled() -> bool:
+            budget = await roots.get_flow_budget(node.job.id)
+            return budget is not None and (budget.used_tokens, budget.reserved_tokens) == (40, 0)
+
+        await eventually(settled, what="everything used is counted, and nothing reserved any more")
+        await roots.obliterate(force=True)
+
+
+MODEL_CALLS: list[Callable[[Scene], Awaitable[None]]] = [usage_of_jobs, token_stream, fallbacks, budget]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from glidemq import DagNode, FlowProducer, Job, ParentJob, Queue, Worker
+from glidemq import Budget, DagNode, FlowJob, FlowProducer, Job, ParentJob, Queue, Worker
 from glidemq.commands.keys import QueueKeys
 from tests.testkit.cluster import Cluster
 from tests.testkit.waiting import eventually
@@ -53,6 +53,8 @@ async def work(job: Job[Any, Any]) -> Any:
                     await children.add("n", number, parent=ParentJob(job.queue_name, job.id))
             await job.move_to_waiting_children()
         return sum(values.values())
+    if job.name == "call":
+        await job.report_usage(model="m", tokens={"output": job.data})
     if job.name == "sum":
         return sum((await job.get_children_values()).values())
     return job.data
@@ -144,3 +146,32 @@ async def test_a_running_job_waits_for_children_on_another_node(
     )
     assert {await end_of(root.job) for root in roots} == {"completed"}
     assert {root.job.return_value for root in roots} == {3}
+
+
+async def test_a_budget_holds_for_jobs_on_all_nodes(
+    flows: FlowProducer, names: list[str], cluster: Cluster
+) -> None:
+    a, b, c = names
+    calls: list[FlowJob] = [
+        {
+            "name": "call",
+            "queue_name": queue,
+            "data": 10,
+            "opts": {"estimated_tokens": 12, "on_failure": "ignore"},
+        }
+        for queue in (a, b, c) * 5
+    ]
+    root: FlowJob = {"name": "sum", "queue_name": a, "opts": {"estimated_tokens": 0}, "children": calls}
+    node = await flows.add(root, budget=Budget(max_total_tokens=65))
+    assert await end_of(node.job) == "completed"
+    # The sixth has 15 tokens left, the seventh 5.
+    assert node.job.return_value == 60
+    ends = [await end_of(child.job) for child in node.children]
+    assert (ends.count("completed"), ends.count("failed")) == (6, 9)
+    async with Queue[Any, Any](a, connection=cluster.url) as queue:
+
+        async def settled() -> bool:
+            budget = await queue.get_flow_budget(node.job.id)
+            return budget is not None and (budget.used_tokens, budget.reserved_tokens) == (60, 0)
+
+        await eventually(settled, what="nothing is reserved any more")

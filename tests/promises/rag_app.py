@@ -1,7 +1,7 @@
 """Retrieval-augmented generation, as the AI features are meant to be used together; in actor processes of both kinds.
 
-`data["step"]` says what a job does. The first model of `generate` fails half-way, after tokens have been streamed and paid
-for; `embed` takes its process with it if `data` says so.
+`data["step"]` says what a job does. The first model of `generate` fails half-way, after tokens have been streamed and
+paid for; `embed` takes its process with it if `data` says so.
 """
 
 from __future__ import annotations
