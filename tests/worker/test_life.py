@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import valkey
 
-from glidemq import ClosedError, ConnectionError, Job, Queue, SharedClient, ValidationError, Worker
+from glidemq import Backoff, ClosedError, ConnectionError, Job, Queue, SharedClient, ValidationError, Worker
 from tests.testkit.server import ValkeyServer, free_port
 from tests.testkit.waiting import eventually
 
@@ -133,6 +133,38 @@ async def test_a_forced_close_gives_running_coroutines_back_uncharged(
 
     await start_worker(nothing)
     await eventually(job.is_completed, what="the second worker's completion")
+
+
+async def test_a_worker_drains_its_queue_and_closes(queue: Queue[Any, Any], server: ValkeyServer) -> None:
+    async def process(job: Job[Any, Any]) -> None:
+        if job.data == "flaky" and job.attempts_made < 2:
+            raise ValueError("again")
+        if job.data == "adds one":
+            await queue.add("a", "late", delay=0.05)
+
+    await queue.add_bulk([("a", number) for number in range(50)])
+    await queue.add("a", "adds one", priority=5)
+    await queue.add("a", "flaky", lifo=True, attempts=3, backoff=Backoff.fixed(0.05))
+    ordered = [("a", "ordered", {"ordering": {"key": "k"}})] * 3
+    await queue.add_bulk(ordered)  # type: ignore[arg-type]
+    worker = Worker[Any, Any](queue.name, process, connection=server.url, concurrency=5)
+    await worker.drain()
+    assert not worker.is_running()
+    counts = await queue.get_job_counts()
+    assert {state: number for state, number in counts.items() if number} == {"completed": 56}
+    with pytest.raises(ClosedError):
+        await worker.drain()
+
+
+async def test_a_worker_that_is_closed_drains_no_more(queue: Queue[Any, Any], server: ValkeyServer) -> None:
+    await queue.add("a", None, delay=3600)
+    worker = Worker[Any, Any](queue.name, nothing, connection=server.url)
+    draining = asyncio.create_task(worker.drain())
+    await eventually(worker.is_running, "it has started")
+    assert not draining.done()
+    await worker.close()
+    await draining
+    assert (await queue.get_job_counts())["delayed"] == 1
 
 
 async def test_a_paused_worker_fetches_nothing_until_it_resumes(

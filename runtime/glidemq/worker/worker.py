@@ -38,6 +38,7 @@ from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.serializer import JSON_SERIALIZER, Serializer
 from glidemq.worker.arguments import borrowed_client, interval_s, whole
+from glidemq.worker.draining import until_empty
 from glidemq.worker.local_batches import TaskBatches, ThreadBatches
 from glidemq.worker.local_executions import TaskExecution, ThreadExecution
 from glidemq.worker.observed_processor import observed
@@ -269,6 +270,16 @@ class Worker(Generic[In, Out]):
             self._link.cancel_running()
         await asyncio.shield(self._closing)
 
+    async def drain(self) -> None:
+        """Work off all that waits or is delayed in the queue, then close; starts the worker if need be.
+        Jobs of a paused queue, or of the far future, keep it waiting. Raises as `start` does."""
+        await self.start()
+        assert self._cell is not None
+        try:
+            await until_empty(self._cell.commands, self._pump.keys.meta, self._in_flight, self._told_to_close)
+        finally:
+            await self.close()
+
     async def _close(self, force: bool) -> None:
         self._told_to_close.set()
         self._events.emit("closing")
@@ -332,10 +343,7 @@ class Worker(Generic[In, Out]):
         """Start nothing on this worker for `duration` (seconds or timedelta); what runs goes on.
 
         What was fetched and has not started goes back, for other workers. A rest that lasts longer already stays. The
-        same as raising RateLimitError in the processor, for those who learn of the limit outside of it.
-
-        Raises:
-            ValidationError: the duration is none, or zero. ClosedError: the worker is not running.
+        same as raising RateLimitError in the processor. Raises ValidationError, and ClosedError if it is not running.
         """
         pause_ms = duration_ms(duration, "duration", positive=True)
         if not self.is_running():
