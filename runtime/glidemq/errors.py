@@ -7,9 +7,9 @@ kept, with Python names and seconds (python-api page, rulings 14).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 
 class GlideMQError(Exception):
@@ -235,10 +235,16 @@ class SuspendError(DetourError):
     The same as `job.suspend(…)`, which describes the arguments, and which raises it.
     """
 
-    def __init__(self, reason: str | None = None, timeout: float | timedelta = 0) -> None:
+    def __init__(
+        self,
+        reason: str | None = None,
+        timeout: float | timedelta = 0,
+        on_resume: Callable[[Any], Any] | None = None,
+    ) -> None:
         super().__init__("Job suspended")
         self.reason = reason
         self.timeout = timeout
+        self.on_resume = on_resume
 
 
 def _is_positive_duration(value: object) -> bool:

@@ -84,6 +84,20 @@ def test_suspended_job_frees_its_place(driven: DrivenQueue) -> None:
     assert driven.step(5).ids == ["2"]
 
 
+def test_next_run_is_told_of_which_run_it_is_the_continuation_and_others_of_theirs(
+    driven: DrivenQueue,
+) -> None:
+    driven.add()
+    first = driven.start_one()
+    assert "x-py:run" not in first.extras
+    suspend(driven, row_of(first))
+    signal(driven, "1")
+    second = driven.start_one()
+    assert second.extras["x-py:run"] == f"-{first.token}"
+    driven.release(second)
+    assert driven.start_one().extras["x-py:run"] != f"-{first.token}"
+
+
 def test_signals_that_came_early_are_taken_up_in_the_same_call(driven: DrivenQueue) -> None:
     driven.add(name="ask")
     job = driven.start_one()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
@@ -10,6 +10,7 @@ from glidemq.commands.rate_limit_group import CurrentJob, Extend, RequeuePositio
 from glidemq.errors import SuspendError
 from glidemq.job.chunk_lanes import lane_for
 from glidemq.job.record import In, Out
+from glidemq.job.signals import Signal
 from glidemq.job.stepping import Steps, drive
 from glidemq.job.steps import FinalState, JobSteps
 from glidemq.options import Duration, ParentJob
@@ -228,7 +229,13 @@ class Job(JobSteps[In, Out]):
         steps = self._rate_limit_group_steps(duration, current_job, requeue_position, extend)
         return await self._run(steps)
 
-    async def suspend(self, *, reason: str | None = None, timeout: Duration = 0) -> NoReturn:
+    async def suspend(
+        self,
+        *,
+        reason: str | None = None,
+        timeout: Duration = 0,
+        on_resume: Callable[[tuple[Signal, ...]], Any] | None = None,
+    ) -> NoReturn:
         """Wait for a signal: the run ends here. After `Queue.signal` the processor runs again from the start, with the
         signal in `job.signals`.
 
@@ -236,14 +243,16 @@ class Job(JobSteps[In, Out]):
         only in a group with a concurrency of 1 it keeps its turn. A signal that came early ends the wait at once.
 
         reason: what it waits for, for people to read. timeout: seconds or timedelta after which the job fails for good
-        with "Suspend timeout exceeded"; 0 is never.
+        with "Suspend timeout exceeded"; 0 is never. on_resume: called with all signals in place of the processor, and
+        its result is the job's, if the job goes on in this very process while that lives; else, and in batches, the
+        processor runs from the start.
 
         Raises:
             SuspendError: the job is suspended; let it pass. ValidationError: a bad argument. JobStateError: the job is
             not being processed. LeaseLostError, JobNotFoundError: it is somebody else's, or gone.
         """
-        await self._run(self._suspend_steps(reason, timeout))
-        raise SuspendError(reason, timeout)
+        await self._run(self._suspend_steps(reason, timeout, on_resume))
+        raise SuspendError(reason, timeout, on_resume)
 
     async def store_vector(
         self, field: str, vector: Iterable[float], attributes: Mapping[str, AttributeValue] | None = None

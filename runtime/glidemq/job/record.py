@@ -100,6 +100,18 @@ class JobRecord(StoredProperties, Generic[In, Out]):
     _tokens_reported: int  # by `report_tokens` in this run; -1: not called
     _tokens_of_usage: int  # the total that `report_usage` gave in this run; -1: not called
 
+    @property
+    def previous_run(self) -> bytes | None:
+        """Of a job that goes on after a signal: how the server named the run before this one."""
+        return self._fields.get("x-py:run")
+
+    def go_on_as(self, activated: JobRecord[Any, Any]) -> None:
+        """Become the job's new run: what a function that was left waiting has in hand is the running job again."""
+        for kind in type(self).__mro__:
+            for slot in getattr(kind, "__slots__", ()):
+                if hasattr(activated, slot):
+                    setattr(self, slot, getattr(activated, slot))
+
     # -- making one --------------------------------------------------------------------------------------
 
     @classmethod

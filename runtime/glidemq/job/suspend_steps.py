@@ -21,8 +21,10 @@ class SuspendSteps(DetourSteps[In, Out]):
 
     __slots__ = ()
 
-    def _suspend_steps(self, reason: str | None, timeout: Duration) -> Steps[None]:
+    def _suspend_steps(self, reason: str | None, timeout: Duration, on_resume: object = None) -> Steps[None]:
         timeout_ms = duration_ms(timeout, "timeout")
+        if on_resume is not None and not callable(on_resume):
+            raise ValidationError(f"on_resume must be a function of the signals, not {on_resume!r:.80}")
         if reason is not None:
             _check_reason(reason)
         self._must_be_running("suspend() can only be used while the job is active in a Worker")
@@ -34,7 +36,7 @@ class SuspendSteps(DetourSteps[In, Out]):
 
     @detour(SuspendError)
     def _suspend_error_steps(self, request: SuspendError) -> Steps[None]:
-        return self._suspend_steps(request.reason, request.timeout)
+        return self._suspend_steps(request.reason, request.timeout, request.on_resume)
 
 
 def _check_reason(reason: object) -> None:

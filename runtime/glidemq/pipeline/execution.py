@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +31,7 @@ from glidemq.pipeline.outcome import (
     reason_of,
     settled,
 )
+from glidemq.pipeline.resumptions import Resumption, Resumptions
 from glidemq.rings.cancel_board import CancelReason
 
 log = logging.getLogger("glidemq.processor")
@@ -116,6 +118,7 @@ class Execution:
         self._payload = processor.payload
         self._timeout_ms = processor.timeout_ms or 0
         self._strategies = processor.backoff_strategies
+        self._resumptions = Resumptions()
         limiter = processor.limiter
         self._rate_limit_pause_ms = limiter.duration_ms if limiter is not None else DEFAULT_PAUSE_MS
         self._queue = queue
@@ -227,9 +230,14 @@ class SyncExecution(Execution):
             run.job = job
             enter(self._surroundings)
             try:
-                return self._succeeded(run, self._function(job))
+                resumption = self._resumptions.take(job)
+                if resumption is None:
+                    return self._succeeded(run, self._function(job))
+                run.job = job = resumption.job
+                return self._succeeded(run, resumption.on_resume(job.signals))
             except DetourError as request:
                 drive_blocking(until_answered(job, request, flag), self._execute)
+                self._resumptions.remember(job, request)
                 return settled(run.fence)
         except Overrun:
             return self._overran(run)
@@ -281,12 +289,18 @@ class AsyncExecution(Execution):
             run.job = job
             enter(self._surroundings)
             timeout_ms = run.options.timeout_ms or self._timeout_ms
+            function = self._function
+            resumption = self._resumptions.take(job)
+            if resumption is not None:
+                run.job = job = resumption.job
+                function = _going_on(resumption)
             try:
                 if timeout_ms:
-                    return await self._run_within(run, job, flag, timeout_ms)
-                return self._succeeded(run, await self._function(job))
+                    return await self._run_within(run, job, flag, timeout_ms, function)
+                return self._succeeded(run, await function(job))
             except DetourError as request:
                 await drive(until_answered(job, request, flag), self._connection)
+                self._resumptions.remember(job, request)
                 return settled(run.fence)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and flag.reason() == CancelReason.TAKE_BACK:
@@ -294,9 +308,14 @@ class AsyncExecution(Execution):
             return self._raised(run, error)
 
     async def _run_within(
-        self, run: Activated, job: Job[Any, Any], flag: SettableFlag, timeout_ms: int
+        self,
+        run: Activated,
+        job: Job[Any, Any],
+        flag: SettableFlag,
+        timeout_ms: int,
+        function: Callable[[Any], Awaitable[Any]],
     ) -> JobOutcome:
-        task = asyncio.ensure_future(self._contained(job))
+        task = asyncio.ensure_future(self._contained(job, function))
         try:
             done, _ = await asyncio.wait({task}, timeout=timeout_ms / 1000)
         except asyncio.CancelledError:
@@ -318,9 +337,22 @@ class AsyncExecution(Execution):
             )
         return self._overran(run)
 
-    async def _contained(self, job: Job[Any, Any]) -> tuple[Any, BaseException | None]:
+    @staticmethod
+    async def _contained(
+        job: Job[Any, Any], function: Callable[[Any], Awaitable[Any]]
+    ) -> tuple[Any, BaseException | None]:
         """The result or the error. A SystemExit that left the processor's own task would end the loop with all jobs."""
         try:
-            return await self._function(job), None
+            return await function(job), None
         except BaseException as error:
             return None, error
+
+
+def _going_on(resumption: Resumption) -> Callable[[Any], Awaitable[Any]]:
+    """A processor that does what the suspended run asked for; it may be a plain function or a coroutine function."""
+
+    async def go_on(job: Job[Any, Any]) -> Any:
+        result = resumption.on_resume(job.signals)
+        return await result if inspect.isawaitable(result) else result
+
+    return go_on
