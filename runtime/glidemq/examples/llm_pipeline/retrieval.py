@@ -6,7 +6,7 @@ import hashlib
 import math
 
 DIMENSIONS = 256
-PASSAGES = (
+PASSAGES: tuple[str, ...] = (
     "A parent job waits for its children without holding a slot of any worker.",
     "A signal lets a suspended job go on; one that comes early is kept.",
     "A budget is reserved before a job starts and settled when it has ended.",
