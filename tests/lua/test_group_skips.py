@@ -196,3 +196,14 @@ def test_cost_that_can_never_be_paid_at_the_head_lets_a_parked_job_go(grouped: G
     grouped.client.hset(grouped.key("group:k"), mapping={"tbCapacity": 5000, "tbTokens": 5000})
     assert grouped.step(3, complete=[grouped.completion(job)]).ids == [cheap]
     assert grouped.state(dear[1]) == "failed"
+
+
+def test_job_retried_before_its_turn_leaves_no_marker(grouped: GroupedQueue) -> None:
+    head, revoked = grouped.join(2)
+    revoke(grouped, revoked)
+    assert grouped.group()["skip:2"] == 1
+    assert grouped.call("retry_job", id=revoked) == [b"ok"]
+    grouped.client.hdel(grouped.key(f"job:{revoked}"), "revoked")
+    assert grouped.work_off() == [head, revoked]
+    assert "skip:2" not in grouped.group()
+    assert (grouped.active(), grouped.next_seq()) == (0, 3)

@@ -15,6 +15,7 @@ from tests.interop.snapshot import load_case, rename_queues
 from tests.lua.conftest import Call
 from tests.lua.driven_queue import DrivenQueue
 from tests.lua.executed import execute_all
+from tests.lua.families import add_parent
 from tests.lua.raw_queue import RawQueue
 
 REVOKED_CODE, FAILED_CODE = 7, 6
@@ -345,3 +346,12 @@ def test_job_that_node_runs_is_flagged(call: Call, queue: RawQueue, node_at_work
     assert call("revoke", queue.name, id="1", now=1795313098900) == [b"flagged"]
     assert queue.field("1", "state") == "active"
     assert len(queue.pending()) == 1
+
+
+def test_parent_that_fails_of_a_revoked_child_counts_as_failed_and_the_child_does_not(
+    driven: DrivenQueue,
+) -> None:
+    add_parent(driven, "p", "c")
+    assert driven.call("revoke", id="c") == [b"revoked", False]
+    assert (driven.state("c"), driven.state("p")) == ("failed", "failed")
+    assert driven.client.hvals(driven.key("metrics:failed"))[0] == b"1"

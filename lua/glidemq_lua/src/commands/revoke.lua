@@ -32,8 +32,7 @@ local function withdraw(keys, id, job)
 end
 
 local function revoke(keys, id, job, now)
-  -- Ended by hand, the job counts in no metric.
-  local settlement = Settlement.open(keys, now, { metrics = false })
+  local settlement = Settlement.open(keys, now, {})
   local ranges = withdraw(keys, id, job)
   Ending.revoke(settlement, id)
   settlement:close()

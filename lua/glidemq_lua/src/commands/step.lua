@@ -115,12 +115,13 @@ local function take_returned(intake, consumer)
   return #entries == wants
 end
 
+-- Returns true when the list may hold more that was not looked at.
 local function take_list(intake, list)
   local keys = intake.settlement.keys
   for _ = 1, ROUNDS do
     local wants = intake:wants()
     if wants <= 0 then
-      return
+      return true
     end
     local ids = redis.call("RPOP", list, wants) or {}
     local started, held = {}, {}
@@ -135,9 +136,10 @@ local function take_list(intake, list)
     Active.enter(keys, intake.cell, started, intake.settlement.now)
     Ready.push_back(keys, list, held)
     if #ids < wants or #held > 0 then
-      return
+      return false
     end
   end
+  return true
 end
 
 -- Returns true when the stream may hold more.
@@ -180,6 +182,25 @@ local function promote(settlement, wants, beyond)
   return Promotion.run(settlement, math.max(wants, beyond), prioritized, Promotion.FEW_CLASSES)
 end
 
+-- The prioritized jobs, most urgent first. For those that are dropped, as their group does not let them start, others are
+-- promoted. Returns the promotion's result, and whether more may be left that was not looked at.
+local function take_prioritized(intake)
+  local settlement = intake.settlement
+  local expired, dropped = 0, 0
+  local promotion, left
+  for _ = 1, ROUNDS do
+    promotion = promote(settlement, intake:wants(), intake.limited and READY_BEYOND or 0)
+    expired, dropped = expired + promotion.expired, dropped + promotion.dropped
+    left = take_list(intake, settlement.keys.priority)
+    if left or intake.held > 0 or not promotion.left_urgent then
+      break
+    end
+    left = true
+  end
+  promotion.expired, promotion.dropped = expired, dropped
+  return promotion, left
+end
+
 -- A call that took nothing and moved nothing, or all that a limit allows, would be repeated in vain.
 local function what_is_left(intake, promotion, left)
   if not left then
@@ -197,19 +218,19 @@ local function take_all(intake, args, claimed)
   local settlement = intake.settlement
   local keys = settlement.keys
   local held = {}
-  local promotion = promote(settlement, intake:wants(), intake.limited and READY_BEYOND or 0)
-  take_list(intake, keys.priority)
-  take_list(intake, keys.lifo)
+  local promotion, left = take_prioritized(intake)
+  intake.shut = left or take_list(intake, keys.lifo)
   local more = take_returned(intake, args.consumer)
   take_claimed(intake, claimed, held)
   local claims_left = #held > 0
-  local left
+  local listed = false
   for _ = 1, ROUNDS do
-    left = take_stream(intake, args.consumer, held)
+    left = take_stream(intake, args.consumer, held) or listed
     if settlement:settle_groups() == 0 then
       break
     end
-    left = true -- jobs that were parked stand in the stream now
+    -- Jobs that were parked stand in a list or in the stream now.
+    listed, left = take_list(intake, keys.priority), true
   end
   left = left or more or intake.held > 0 or promotion.left
   Ready.give_back(keys, held)

@@ -39,7 +39,7 @@ function Ending.revoke(settlement, id)
   States.enter(settlement.keys, id, "failed", "failedReason", Ending.REVOKED, "finishedOn", settlement.now)
   JobStreams.has_ended(settlement.keys, id)
   settlement:event("revoked", id)
-  settlement:fail(id, 0, false)
+  settlement:revoke(id)
 end
 
 -- Nobody started the job before its `expireAt`: no attempt is counted.

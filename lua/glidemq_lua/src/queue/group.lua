@@ -148,6 +148,13 @@ function Group:skip(seq)
   end
 end
 
+-- A job that had ended before its turn may start after all. If its turn has not come yet, its group waits for it again.
+function Group.expect_again(keys, key, seq)
+  if seq then
+    redis.call("HDEL", keys.group .. key, "skip:" .. seq)
+  end
+end
+
 -- The cost alone forbids the start, whatever time passes.
 function Group:is_too_dear(cost)
   return self.bucket ~= nil and cost > self.bucket.capacity

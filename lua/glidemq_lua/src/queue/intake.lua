@@ -23,6 +23,7 @@ function Intake.open(settlement, args, slots, ahead)
     cell = args.cell,
     max_bytes = args.max_bytes,
     places = math.min(slots + ahead, MOST),
+    shut = false, -- what comes next has to wait for something more urgent
     limited = false, -- the places are all that a limit leaves
     tokens = nil, -- a TokenGate, if the queue's jobs are limited by the tokens they use
     bytes = 0,
@@ -36,7 +37,7 @@ function Intake.open(settlement, args, slots, ahead)
 end
 
 function Intake:wants()
-  if #self.activations > 0 and self.bytes >= self.max_bytes or self.tokens and self.tokens.shut then
+  if self.shut or #self.activations > 0 and self.bytes >= self.max_bytes or self.tokens and self.tokens.shut then
     return 0
   end
   return self.places - #self.activations
@@ -119,7 +120,7 @@ function Intake:offer(id, entry_id)
   end
   local constrained = Record.is_constrained(values)
   local bytes = Record.bytes(values)
-  if #self.activations > 0 and self.bytes + bytes > self.max_bytes then
+  if self.shut or #self.activations > 0 and self.bytes + bytes > self.max_bytes then
     self.bytes = self.max_bytes
     return hold(self)
   end

@@ -5,7 +5,7 @@ local ManualRetry = {}
 -- Returns false, and changes nothing, unless the job has failed. The caller takes it out of the failed set.
 function ManualRetry.schedule(keys, id, now)
   local key = keys.job .. id
-  local job = redis.call("HMGET", key, "id", "state", "priority", "x-py:crashes", "groupKey")
+  local job = redis.call("HMGET", key, "id", "state", "priority", "x-py:crashes", "groupKey", "orderingSeq")
   if not job[1] or not States.allows("retry_by_hand", job[2]) then
     return false
   end
@@ -17,6 +17,7 @@ function ManualRetry.schedule(keys, id, now)
   end
   if job[5] then
     redis.call("HSET", key, Group.SLOT, Group.GIVEN_UP)
+    Group.expect_again(keys, job[5], Group.sequence(job[6]))
   end
   return true
 end

@@ -55,10 +55,13 @@ end
 --   next_due           the earliest due time that still needs a promotion, or -1. Not after now only for class 0:
 --                      prioritized jobs wait for slots, not for the clock
 --   left               true when due work stays behind
+--   left_urgent        true when prioritized work does
 --   wrote_list         true when a list got a job
 function Promotion.run(settlement, limit, prioritized_limit, max_classes)
   local keys, now = settlement.keys, settlement.now
-  local result = { promoted = 0, expired = 0, dropped = 0, next_due = -1, left = false, wrote_list = false }
+  local result = {
+    promoted = 0, expired = 0, dropped = 0, next_due = -1, left = false, left_urgent = false, wrote_list = false,
+  }
   local cursor = 0
   for _ = 1, max_classes do
     local id, class, due = Delayed.head(keys, cursor)
@@ -83,6 +86,7 @@ function Promotion.run(settlement, limit, prioritized_limit, max_classes)
       end
       local left = taken >= room and Delayed.is_due(keys, class, now)
       result.left = result.left or left
+      result.left_urgent = result.left_urgent or left and class > 0
       if not (left and class == 0) then
         due = Delayed.next_in_class(keys, class, now)
       end

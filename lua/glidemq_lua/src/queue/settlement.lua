@@ -50,6 +50,11 @@ function Settlement:leave(id, entry_id, cell)
   end
 end
 
+local function score(set, id, now)
+  local size = #set.scored
+  set.scored[size + 1], set.scored[size + 2] = now, id
+end
+
 local function add(set, id, now, duration_ms, policy)
   set.count = set.count + 1
   set.duration_ms = set.duration_ms + duration_ms
@@ -57,8 +62,7 @@ local function add(set, id, now, duration_ms, policy)
     set.doomed[#set.doomed + 1] = id
     return
   end
-  local size = #set.scored
-  set.scored[size + 1], set.scored[size + 2] = now, id
+  score(set, id, now)
   if policy then
     local name = type(policy) == "table" and tostring(policy[1]) .. ":" .. tostring(policy[2]) or policy
     set.policies[name] = policy
@@ -77,6 +81,12 @@ function Settlement:fail(id, duration_ms, policy, error)
   add(self.failed, id, self.now, duration_ms, policy)
 end
 
+-- Ended by hand: the job counts in no metric, and is no dead letter.
+function Settlement:revoke(id)
+  self:gone(id)
+  score(self.failed, id, self.now)
+end
+
 -- The job is about to be deleted, unfinished.
 function Settlement:gone(id)
   self.ended[#self.ended + 1] = id
@@ -93,14 +103,14 @@ function Settlement:settle_groups()
 end
 
 local function send(self, set, zset, metrics)
-  if set.count == 0 then
+  local size = #set.scored
+  if set.count == 0 and size == 0 then
     return
   end
-  local size = #set.scored
   for first = 1, size, 2 * CHUNK do
     redis.call("ZADD", zset, unpack(set.scored, first, math.min(first + 2 * CHUNK - 1, size)))
   end
-  if self.metrics then
+  if self.metrics and set.count > 0 then
     Metrics.add(metrics, self.now, set.count, set.duration_ms)
   end
   Retention.unlink(self.keys, set.doomed)
