@@ -63,7 +63,7 @@ class GroupBooks:
     loosened: bool = False  # the concurrency was above 1 at some time
     opened_at: int = 0
     starts: dict[str, tuple[int, int]] = field(
-        default_factory=dict
+        default_factory=dict[str, tuple[int, int]]
     )  # by token: time, cost; not those taken back
 
     def settings(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Picture:
 
     jobs: dict[str, Text] = field(default_factory=dict[str, Text])
     entries: list[tuple[str, str]] = field(
-        default_factory=list
+        default_factory=list[tuple[str, str]]
     )  # entry id, job id; in the order of the stream
     pending: Text = field(default_factory=dict[str, str])  # entry id -> consumer
     lists: dict[str, list[str]] = field(default_factory=dict[str, list[str]])

@@ -117,7 +117,9 @@ class Starting(Books):
         assert classes == sorted(classes), "priorities have started out of order"
         left = [job_id for job_id in prioritized if after.state(job_id) == "prioritized"]
         assert not classes or not left or max(classes) <= min(priorities(left)), "a more urgent job was left"
-        left += [job_id for job_id in before.lists["priority"] if job_id in after.lists["priority"]]
+        # A job of a group may have been parked and let go again in this very step.
+        listed = [job_id for job_id in before.lists["priority"] if not self.lives[job_id].group]
+        left += [job_id for job_id in listed if job_id in after.lists["priority"]]
         from_lifo = [job_id for job_id in started if job_id in before.lists["lifo"]]
         from_stream = set(started) & set(before.undelivered()) - self.step_claims
         assert not left or (not from_lifo and not from_stream), f"prioritized jobs were left behind: {left}"
