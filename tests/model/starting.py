@@ -129,8 +129,12 @@ class Starting(Books):
     def check_rate(self) -> None:
         if self.rate:
             opened = int(self.picture.rate["windowStart"])
+            if opened != self.window_opened:
+                self.window_opened, self.foreign_refunds = opened, 0
             in_window = [at for at in self.starts.values() if at >= opened]
-            assert len(in_window) <= self.rate, "more jobs have started than the rate limit allows"
+            assert len(in_window) <= self.rate + self.foreign_refunds, (
+                "more jobs have started than the rate limit allows"
+            )
 
     def check_limits(self) -> None:
         """No more run than may; those that ran when a limit was lowered run on."""
