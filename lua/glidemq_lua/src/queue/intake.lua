@@ -120,7 +120,7 @@ function Intake:offer(id, entry_id)
   end
   local constrained = Record.is_constrained(values)
   local bytes = Record.bytes(values)
-  if self.shut or #self.activations > 0 and self.bytes + bytes > self.max_bytes then
+  if #self.activations > 0 and self.bytes + bytes > self.max_bytes then
     self.bytes = self.max_bytes
     return hold(self)
   end
