@@ -102,7 +102,7 @@ def changes_of_clocks(zone: str) -> tuple[int, ...]:
 WINDOW = 3 * 1440
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(pattern=patterns(), zone=st.sampled_from(ZONES), data=st.data())
 def test_next_run_is_the_first_minute_that_the_pattern_names(
     pattern: str, zone: str, data: st.DataObject

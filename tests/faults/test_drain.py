@@ -55,8 +55,10 @@ async def test_jobs_that_outlast_the_deadline_go_back_uncharged(
 ) -> None:
     runtime = await launch(APP_OF[kind], "--procs", "2", "--drain-timeout", "1").ready()
     producer, queue = produce(kind), look(kind)
-    outlasting = await producer.add_many(2, ["wait", "second start"], attempts=3)
-    outlasting.append(await producer.add(["wait", "second start"], priority=3))
+    # First the prioritized one: beside two others it would wait for a slot, and be none that is given back.
+    outlasting = [await producer.add(["wait", "second start"], priority=3)]
+    await eventually(lambda: history.running(), "it runs")
+    outlasting += await producer.add_many(2, ["wait", "second start"], attempts=3)
     await eventually(lambda: len(history.running()) == 2 + (kind == "async"), "every slot is busy")
     await producer.add_many(10)
     runtime.signal(signal.SIGTERM)

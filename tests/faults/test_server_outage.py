@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,14 +16,6 @@ from tests.testkit.server import ValkeyServer
 from tests.testkit.waiting import eventually
 
 KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
-
-
-@pytest.fixture
-def own_server() -> Iterator[ValkeyServer]:
-    """One that writes before it answers: `everysec` may hold a write back while the disk is slow."""
-    running = ValkeyServer("--appendfsync", "always", append_only=True).start()
-    yield running
-    running.stop()
 
 
 # Clients reconnect within 0.64 s, calls are repeated every second at the latest.

@@ -306,7 +306,7 @@ def test_random_lives_of_a_group(raw: valkey.Valkey, call: Call) -> None:
     machine = type("Machine", (GroupMachine,), {"client": raw, "call": staticmethod(call)})
     case = machine.TestCase
     case.settings = settings(
-        max_examples=100,
+        max_examples=60,
         stateful_step_count=50,
         deadline=None,
         suppress_health_check=list(HealthCheck),

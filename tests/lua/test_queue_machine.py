@@ -261,7 +261,7 @@ def test_random_lives_of_a_queue(raw: valkey.Valkey, call: Call) -> None:
     machine = type("Machine", (QueueMachine,), {"client": raw, "call": staticmethod(call)})
     case = machine.TestCase
     case.settings = settings(
-        max_examples=100,
+        max_examples=60,
         stateful_step_count=60,
         deadline=None,
         suppress_health_check=list(HealthCheck),

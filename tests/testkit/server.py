@@ -60,7 +60,9 @@ class ValkeyServer:
             [
                 str(BINARY), "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket),
                 "--dir", str(self.directory), "--save", "", "--appendonly", "yes" if self.append_only else "no",
-                "--appendfsync", "everysec", "--hash-max-listpack-value", "1024", "--loglevel", "warning",
+                # It writes before it answers, and what is written outlives a kill. With `everysec` it may hold a
+                # write back while the disk is slow.
+                "--appendfsync", "no", "--hash-max-listpack-value", "1024", "--loglevel", "warning",
                 "--logfile", str(self.directory / "valkey.log"), "--daemonize", "no", *self.options,
             ],
             preexec_fn=_die_with_parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
