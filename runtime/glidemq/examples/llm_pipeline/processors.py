@@ -46,10 +46,10 @@ class Answer(TypedDict):
 
 
 @app.processor(PASSAGES, pool="cpu")
-def retrieve(job: SyncJob[Question, list[str]]) -> list[str]:
+def retrieve(job: SyncJob[Question, dict[str, Any]]) -> dict[str, Any]:
     """Find passages; reports what an embedding would have cost."""
     job.report_usage(model="embedder", tokens={"input": len(job.data["question"].split())})
-    return nearest(job.data["question"])
+    return {"kind": job.name, "passages": nearest(job.data["question"])}
 
 
 @app.processor(
@@ -101,20 +101,12 @@ async def answer(job: Job[Question, Answer]) -> Answer:
     if not job.signals:
         await job.suspend(reason="waits for approval", timeout=APPROVAL_S)
     approved = any(signal.name == "approve" for signal in job.signals)
-    passages: list[str] = []
-    drafted: dict[str, str] = {}
-    criticism: str | None = None
-    for value in (await job.get_children_values()).values():
-        if isinstance(value, list):
-            passages = value
-        elif value["kind"] == "draft":
-            drafted = value
-        else:
-            criticism = value["text"]
+    made: dict[str, Any] = {value["kind"]: value for value in (await job.get_children_values()).values()}
+    criticism = made.get("criticise")  # it may have failed, and stops nothing
     return Answer(
-        text=drafted["text"],
-        model=drafted["model"],
-        passages=passages,
-        criticism=criticism,
+        text=made["draft"]["text"],
+        model=made["draft"]["model"],
+        passages=made["retrieve"]["passages"],
+        criticism=criticism and criticism["text"],
         approved=approved,
     )
