@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from glidemq.commands.command import unpack
@@ -45,6 +45,7 @@ class Stepped(NamedTuple):
     expired: int
     quarantined: int
     posted: int = 0
+    refused: Sequence[Any] = ()
 
     @property
     def ids(self) -> list[str]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from glidemq.commands.answer_budgets import AnswerBudgetsCommand
+from glidemq.commands.answer_budgets import AnswerBudgetsCommand, Answered
 from glidemq.commands.command import pack, unpack
-from tests.lua.budgets import add_budgeted, budgeted
+from tests.lua.budgets import FLOW, add_budgeted, budgeted
 from tests.lua.conftest import Call
 from tests.lua.driven_queue import DrivenQueue
 from tests.lua.executed import execute
@@ -31,7 +31,7 @@ def version_of(queue: DrivenQueue) -> int:
     return version
 
 
-def answer(queue: DrivenQueue, version: int, verdict: str) -> bool:
+def answer(queue: DrivenQueue, version: int, verdict: str) -> Answered:
     rows = [pack(("a", version, verdict))]
     return execute(queue, AnswerBudgetsCommand(queue.key("meta"), rows=rows))
 
@@ -39,12 +39,12 @@ def answer(queue: DrivenQueue, version: int, verdict: str) -> bool:
 @pytest.mark.parametrize("verdict", ["granted", "free"])
 def test_job_starts_once_it_may(asking: DrivenQueue, verdict: str) -> None:
     assert asking.state("a") == "delayed"
-    assert not answer(asking, version_of(asking), verdict)
+    assert answer(asking, version_of(asking), verdict) == Answered(posted=False, refused=[])
     assert asking.start_one().id == "a"
 
 
 def test_answer_to_an_earlier_question_does_not_count(asking: DrivenQueue) -> None:
-    assert not answer(asking, version_of(asking) - 1, "granted")
+    answer(asking, version_of(asking) - 1, "granted")
     assert asking.state("a") == "delayed"
 
 
@@ -57,6 +57,11 @@ def test_answer_that_comes_twice_does_not_start_the_job_twice(asking: DrivenQueu
     answer(asking, 0, "again")
     assert asking.state("a") == "active"
     assert asking.complete(job) == [1]
+
+
+def test_refusal_fails_the_job_and_is_told(asking: DrivenQueue) -> None:
+    assert answer(asking, version_of(asking), "fail").refused == [("a", FLOW)]
+    assert (asking.state("a"), asking.field("a", "failedReason")) == ("failed", "Budget exceeded")
 
 
 def test_job_that_has_to_wait_asks_again_when_it_is_told_so(asking: DrivenQueue) -> None:

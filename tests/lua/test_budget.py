@@ -59,7 +59,8 @@ def test_job_that_waited_starts_once_another_has_used_less_than_it_reserved(driv
 
 def test_estimate_that_never_fits_is_refused_although_nothing_was_used(driven: DrivenQueue) -> None:
     add_budgeted(driven, budgeted(driven, "a", 101), budgeted(driven, "b", 100))
-    assert driven.step(10).ids == ["b"]
+    stepped = driven.step(10)
+    assert (stepped.ids, stepped.refused) == (["b"], [[b"a", FLOW.encode()]])
     assert driven.job("a")["failedReason"] == "Budget exceeded"
     assert driven.events_of("a") == ["added", "budget-exceeded", "failed"]
     told = next(event for event in driven.events() if event["event"] == "budget-exceeded")

@@ -189,6 +189,20 @@ async def test_job_that_is_refused_never_comes_again_and_says_so(
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
+async def test_worker_tells_which_job_was_refused(
+    queue: AnyQueue, other: AnyQueue, flows: FlowProducer, working: list[Worker[Any, Any]], elsewhere: bool
+) -> None:
+    told: list[list[tuple[str, str]]] = [[], []]
+    for worker, heard in zip(working, told, strict=True):
+        worker.on("budget-exceeded", lambda job_id, flow_id, heard=heard: heard.append((job_id, flow_id)))  # type: ignore[misc]
+    target = other.name if elsewhere else queue.name
+    node = await flows.add(calls(queue.name, target, [10], estimate=100), budget={"max_total_tokens": 50})
+    assert await end_of(node.job) == "completed"
+    expected = [(node.children[0].job.id, node.job.id)]
+    await eventually(lambda: told == ([[], expected] if elsewhere else [expected, []]), what="the event")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
 async def test_paused_flow_goes_on_when_its_budget_is_raised(
     queue: AnyQueue, other: AnyQueue, flows: FlowProducer, working: Any, elsewhere: bool
 ) -> None:

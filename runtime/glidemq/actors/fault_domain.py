@@ -18,6 +18,7 @@ from glidemq.actors.registration import Registration
 from glidemq.actors.revocations import Revocations
 from glidemq.actors.scheduler import Scheduler
 from glidemq.actors.stall_recovery import StallRecovery
+from glidemq.commands.answer_budgets import RefusedByBudget
 from glidemq.connection.connection import Connection
 from glidemq.errors import ServerError
 from glidemq.pipeline.in_flight import InFlight
@@ -81,7 +82,12 @@ class FaultDomain:
             observer=observer,
             was_away=lambda: self._heartbeat.was_away,
         )
-        self.messenger = Messenger(connection=connection, pumps=self.pumps)
+
+        def note_refused(queue_key: str, refused: RefusedByBudget) -> None:
+            if any(pump.keys.meta == queue_key for pump in self._pumps):
+                observer.refused(refused)
+
+        self.messenger = Messenger(connection=connection, pumps=self.pumps, refused=note_refused)
         self._dead_letters = DeadLetters(
             connection=connection, queues=lambda: [pump.keys for pump in self._pumps]
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from glidemq.actors.actor import PeriodicActor
 from glidemq.commands import answer_budgets, hear_budgets, hear_children
-from glidemq.commands.answer_budgets import AnswerBudgetsCommand
+from glidemq.commands.answer_budgets import AnswerBudgetsCommand, Answered, RefusedByBudget
 from glidemq.commands.clear_outbox import ClearOutboxCommand
 from glidemq.commands.command import Command
 from glidemq.commands.hear_budgets import HearBudgetsCommand
@@ -28,7 +28,7 @@ PATIENCE_MS = 1_000
 LONGEST_MS = 24 * 3600 * 1000
 
 # kind -> the command that takes such rows in the addressed queue, and says whether that queue has letters now.
-DELIVERIES: Mapping[bytes, Callable[[str, Sequence[bytes]], Command[bool]]] = {
+DELIVERIES: Mapping[bytes, Callable[[str, Sequence[bytes]], Command[Any]]] = {
     hear_children.KIND: lambda queue_key, rows: HearChildrenCommand(queue_key, rows=rows),
     hear_budgets.KIND: lambda queue_key, rows: HearBudgetsCommand(queue_key, rows=rows),
     answer_budgets.KIND: lambda queue_key, rows: AnswerBudgetsCommand(queue_key, rows=rows),
@@ -46,9 +46,16 @@ class Messenger(PeriodicActor):
     name = "messenger"
 
     def __init__(
-        self, *, connection: Connection, pumps: Callable[[], Iterable[QueuePump]], interval_s: float = 1.0
+        self,
+        *,
+        connection: Connection,
+        pumps: Callable[[], Iterable[QueuePump]],
+        refused: Callable[[str, RefusedByBudget], None] = lambda _key, _refused: None,
+        interval_s: float = 1.0,
     ) -> None:
+        """refused: to be told of jobs of the queue with this key that a budget elsewhere has refused."""
         super().__init__(interval_s)
+        self._refused = refused
         self._connection = connection
         self._pumps = pumps
         self._posted: set[str] = set()
@@ -137,6 +144,10 @@ class Messenger(PeriodicActor):
                 alone = [await self._deliver(queue_key, kind, to, [letter]) for letter in letters]
                 return [letter for some in alone for letter in some]
             return [letter for letter in letters if self._is_hopeless(queue_key, letter, str(error))]
+        if isinstance(posted, Answered):
+            for refused in posted.refused:
+                self._refused(target, refused)
+            posted = posted.posted
         if posted:
             self._posted.add(target)
         return letters

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 
 from glidemq.clock import monotonic_ns
+from glidemq.commands.answer_budgets import RefusedByBudget
 from glidemq.commands.fail import FAILED
 from glidemq.commands.step import LEASE_LOST
 from glidemq.errors import ConnectionError, GlideMQError
@@ -53,6 +54,9 @@ class CellObserver:
             queue,
             "it runs again" if what == "stalled" else what,
         )
+
+    def refused(self, refused: RefusedByBudget) -> None:
+        """A job of a queue that is served here cannot start: the budget of its flow has no room for it."""
 
     def troubled(self, queue: str, error: Exception) -> None:
         """Say what keeps a call from being answered, and nothing more for a while."""

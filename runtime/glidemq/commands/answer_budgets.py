@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from glidemq.commands.command import Command
 from glidemq.commands.fragments import packed_call
@@ -13,8 +13,27 @@ from glidemq.commands.status import expect_ok
 KIND: Final = b"budget-answer"
 
 
-class AnswerBudgetsCommand(Command[bool]):
-    """Brings packed answers to the jobs of one queue. True when another queue has to hear of what follows."""
+class RefusedByBudget(NamedTuple):
+    """A job that the budget of its flow, named by its root's id, has no room for."""
+
+    job_id: str
+    flow_id: str
+
+
+class Answered(NamedTuple):
+    """Whether another queue has to hear of what follows, and which jobs were refused."""
+
+    posted: bool
+    refused: list[RefusedByBudget]
+
+
+def refusals(rows: Sequence[Sequence[bytes]]) -> list[RefusedByBudget]:
+    """Those that a reply names."""
+    return [RefusedByBudget(job_id.decode(), flow_id.decode()) for job_id, flow_id in rows]
+
+
+class AnswerBudgetsCommand(Command[Answered]):
+    """Brings packed answers to the jobs of one queue."""
 
     function = "gmq_answer_budgets"
     replayable = True  # hearing something twice changes nothing
@@ -28,6 +47,6 @@ class AnswerBudgetsCommand(Command[bool]):
     def arguments(self) -> bytes:
         return packed_call({}, "rows", self.rows)
 
-    def parse_reply(self, reply: list[Any]) -> bool:
+    def parse_reply(self, reply: list[Any]) -> Answered:
         expect_ok(self.function, reply)
-        return bool(reply[1])
+        return Answered(bool(reply[1]), refusals(reply[2]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from glidemq.commands.answer_budgets import RefusedByBudget, refusals
 from glidemq.commands.command import Command, pack, unpack
 from glidemq.commands.fragments import packed_call
 from glidemq.commands.rate_limit import RateLimitOnWire, limiter_member
@@ -98,6 +99,7 @@ class StepResult(NamedTuple):
     quarantined: int
     posted: bool = False
     tokens: TokensDealt | None = None
+    refused: Sequence[RefusedByBudget] = ()
 
 
 class StepCommand(Command[StepResult]):
@@ -175,7 +177,7 @@ class StepCommand(Command[StepResult]):
     def parse_reply(self, reply: list[Any]) -> StepResult:
         expect_ok(self.function, reply)
         _, now_ms, outcomes, activations, hints, *tokens = reply
-        paused, next_due_ms, more, expired, quarantined, posted = hints
+        paused, next_due_ms, more, expired, quarantined, posted, *refused = hints
         return StepResult(
             now_ms,
             outcomes,
@@ -188,4 +190,5 @@ class StepCommand(Command[StepResult]):
             quarantined,
             bool(posted),
             tokens_dealt(tokens[0] if tokens else None),
+            refusals(refused[0] if refused else []),
         )

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from glidemq.commands.answer_budgets import RefusedByBudget
 from glidemq.commands.keys import QueueKeys
 from glidemq.commands.rate_limit import RateLimitOnWire
 from glidemq.connection.connection import Connection
@@ -65,6 +66,10 @@ class PumpObserver(Protocol):
 
     def released(self, lease: Lease, code: int) -> None:
         """The server answered `code` for a job that was given back."""
+        ...
+
+    def refused(self, refused: RefusedByBudget) -> None:
+        """The budget of its flow has no room for a job."""
         ...
 
     def troubled(self, queue: str, error: Exception) -> None:

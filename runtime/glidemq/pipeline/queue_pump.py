@@ -268,6 +268,8 @@ class QueuePump:
             self._delivery.answered()
             self._settle(batch, result.outcomes)
             self._note_posted(result.posted)
+            for refused in result.refused:
+                self._context.observer.refused(refused)
             self._dispatch(result)
             granted = len(result.activations)
             # What a limit kept back may start with the report of a job that has ended during this call.

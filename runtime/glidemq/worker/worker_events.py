@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from glidemq.actors.observer import CellObserver
+from glidemq.commands.answer_budgets import RefusedByBudget
 from glidemq.commands.command import unpack
 from glidemq.commands.fail import FAILED, RETRYING
 from glidemq.commands.step import ACCEPTED, ALREADY
@@ -20,13 +21,16 @@ from glidemq.pipeline.outcome import BATCH_TIMEOUT_REASON, REVOKED_REASON, TIMEO
 
 log = logging.getLogger("glidemq.worker")
 
-WorkerEvent = Literal["active", "completed", "failed", "error", "stalled", "drained", "closing", "closed"]
+WorkerEvent = Literal[
+    "active", "completed", "failed", "error", "stalled", "budget-exceeded", "drained", "closing", "closed"
+]
 EVENTS: Final[tuple[str, ...]] = (
     "active",
     "completed",
     "failed",
     "error",
     "stalled",
+    "budget-exceeded",
     "drained",
     "closing",
     "closed",
@@ -132,6 +136,11 @@ class WorkerEvents(CellObserver):
         elif code == ALREADY and job is not None and job.settled_as == "failed":
             # It left by a detour, and has failed for good there. Of all other detours no event tells.
             self.emit("failed", job, end if isinstance(end, BaseException) else JobFailedError(DETOUR_FAILED))
+
+    def refused(self, refused: RefusedByBudget) -> None:
+        """A budget has no room for a job."""
+        super().refused(refused)
+        self.emit("budget-exceeded", refused.job_id, refused.flow_id)
 
     def troubled(self, queue: str, error: Exception) -> None:
         """A call failed and is repeated."""

@@ -4,7 +4,7 @@
 -- Keys:   job, x-py:allowances, scheduled, stream, priority, lifo, bell, failed, events, metrics, x-py:outbox; those of
 --         removed jobs
 -- Args:   rows [[id, version of its question, granted, free, wait, fail, pause or again]], events, metrics
--- Reply:  ["ok", posted]; 1 when another queue must hear of something, see read_outbox
+-- Reply:  ["ok", posted, [[id, flow]]]; 1 when another queue must hear of something, see read_outbox; who is refused
 -- Errors: bad_argument
 -- Events: promoted, budget-exceeded {flowId, onExceeded}, failed, delay-changed
 local ROW = { "string", "number", "string" }
@@ -25,5 +25,5 @@ Library.command("answer_budgets", { "allow-oom" }, { rows = "table" }, function(
     Allowance.answer(settlement, row[1], row[2], row[3])
   end
   settlement:close()
-  return Replies.pack("ok", settlement.posted and 1 or 0)
+  return Replies.pack("ok", settlement.posted and 1 or 0, settlement.refused)
 end)

@@ -16,6 +16,7 @@
 --         more: 0 nothing is left, 1 ask again, 2 what is left may not start now and asking again would not help
 --         next_due_ms: when to ask again: a job falls due, a group is let go, a suspended job's time is over, or with
 --         more = 2 a window ends
+--         after posted, if there are any: [[id, flow]] of those that the budgets of their flows have refused
 --         posted: 1 when another queue must hear of something, see read_outbox
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: completed, promoted, expired, failed, active (of a woken parent)
@@ -330,6 +331,9 @@ Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
     paused and 1 or 0, next_look(settlement, promotion, more, paused, window), more, expired, intake.quarantined,
     settlement.posted and 1 or 0,
   }
+  if #settlement.refused > 0 then
+    hints[#hints + 1] = settlement.refused
+  end
   if intake.tokens then
     intake.tokens:close()
     return Replies.pack("ok", now, outcomes, intake.activations, hints, intake.tokens:reply(now))

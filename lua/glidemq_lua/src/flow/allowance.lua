@@ -88,6 +88,7 @@ local function hold_back(settlement, id, verdict, priority, flow)
     park(settlement, id, priority, LOOK_AGAIN_MS)
     return
   end
+  settlement.refused[#settlement.refused + 1] = { id, flow }
   settlement:event("budget-exceeded", id, "flowId", flow, "onExceeded", verdict)
   if verdict == Budget.PAUSE then
     park(settlement, id, priority, PAUSE_MS)

@@ -21,6 +21,7 @@ function Settlement.open(keys, now, args)
     ended = {},
     lost = {}, -- those that did not complete, for their groups
     untold = {}, -- the same, for their parents
+    refused = {}, -- {id, flow} of those that a budget has no room for, once and for all
     told = 0, -- parents that heard of a child in this call
     looks = 0, -- parked jobs that were looked at
     holds_slots = args.hold_group_slots == true,
