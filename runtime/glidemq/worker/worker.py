@@ -378,8 +378,7 @@ class Worker(Generic[In, Out]):
         """Call `handler` at every event of this kind; also usable as a decorator, `@worker.on("completed")`.
 
         active(job), completed(job, result), failed(job, error) for every failed attempt, error(error) while the
-        server is away, stalled(job_id) when another worker's job is recovered, budget-exceeded(job_id, flow_id) when
-        the budget of a flow, named by the id of its root, lets a job fail or pause, drained(), closing(), closed().
+        server is away, stalled(job_id) of another worker, budget-exceeded(job_id, root_id), drained(), closing(), closed().
         Raises ValidationError for an unknown event.
         """
         if handler is not None:
