@@ -378,8 +378,8 @@ class Worker(Generic[In, Out]):
         """Call `handler` at every event of this kind; also usable as a decorator, `@worker.on("completed")`.
 
         active(job), completed(job, result), failed(job, error) for every failed attempt, error(error) while the
-        server is away, stalled(job_id) of another worker, budget-exceeded(job_id, root_id), drained(), closing(), closed().
-        Raises ValidationError for an unknown event.
+        server is away, stalled(job_id) of another worker, budget-exceeded(job_id, root_id), drained(), closing(),
+        closed(). Raises ValidationError for an unknown event.
         """
         if handler is not None:
             self._events.on(event, handler)
