@@ -201,6 +201,23 @@ def test_taken_custom_id_leaves_the_entry_and_the_pending_job_alone(driven: Driv
     assert driven.snapshot() == before
 
 
+@pytest.mark.parametrize("how", ["a crash", "a suspected crash", "a stall"])
+def test_debounced_job_that_waits_again_after_its_start_is_not_replaced(
+    driven: DrivenQueue, how: str
+) -> None:
+    started = add(driven, "debounce", 1000)
+    driven.pass_time(1000)
+    job = driven.start_one()
+    if how == "a stall":
+        driven.pass_time(MINUTE)
+        assert driven.recover_stalled() == {"1": "stalled"}
+    else:
+        driven.release(job, crash=True if how == "a suspected crash" else "SIGSEGV")
+    newer = add(driven, "debounce", 1000)
+    driven.pass_time(1000)
+    assert driven.step(2).ids == [started, newer]
+
+
 def test_debounced_job_may_take_over_the_custom_id_of_the_one_it_replaces(driven: DrivenQueue) -> None:
     add(driven, "debounce", 500, job_id="x", data='"old"')
     assert add(driven, "debounce", 500, job_id="x", data='"new"') == "x"

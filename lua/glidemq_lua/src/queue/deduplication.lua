@@ -51,10 +51,14 @@ local function read(keys, dedup_id)
   return id, tonumber(at)
 end
 
--- Whether the job may be replaced: a processor never saw it, and no parent waits for this very job.
+-- Whether the job may be replaced: a processor never saw it, and no parent waits for this very job. One that waits again
+-- after a crash or a stall has no processedOn any more, but its counts tell.
 local function is_replaceable(keys, id)
-  local job = redis.pcall("HMGET", keys.job .. id, "state", "processedOn", "parentId", "parentIds")
-  return not job.err and PENDING[job[1]] ~= nil and (not job[2] or job[2] == "") and not job[3] and not job[4]
+  local job = redis.pcall(
+    "HMGET", keys.job .. id, "state", "processedOn", "parentId", "parentIds", "x-py:crashes", "stalledCount"
+  )
+  return not job.err and PENDING[job[1]] ~= nil and (not job[2] or job[2] == "")
+    and not (job[3] or job[4] or job[5] or job[6])
 end
 
 -- Whether the add is accepted; the id of the job of the last accepted one, or nil; and whether it takes that one's place.
