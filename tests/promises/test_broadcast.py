@@ -365,6 +365,8 @@ async def test_bad_arguments_are_refused(server: ValkeyServer, queue_name: str) 
         AnyWorker("b", nothing, subscription="", connection=url)
     with pytest.raises(ValidationError, match="`>` wildcard must be the last token in a subject pattern"):
         AnyWorker("b", nothing, subscription="s", subjects=["a.>.b"], connection=url)
+    with pytest.raises(ValidationError, match="block must be at most 10 seconds"):
+        AnyWorker("b", nothing, subscription="s", block=11, connection=url)
     with pytest.raises(ValidationError, match="start_from 'yesterday' is refused"):
         await AnyWorker(
             queue_name, nothing, subscription="s", start_from="yesterday", connection=server.url

@@ -144,6 +144,32 @@ async def _none_left(queue: AnyQueue) -> bool:
     return not await queue.get_repeatable_jobs()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"lifo": True},
+        {"priority": 7},
+        {"delay": 0.02},
+        {"delay": 0.02, "lifo": True},
+        {"delay": 0.02, "priority": 7},
+        {"ordering": {"key": "a"}},
+    ],
+    ids=str,
+)
+async def test_an_idle_worker_hears_of_every_kind_of_job_at_once(
+    queue: AnyQueue, server: ValkeyServer, order: Order, options: dict[str, Any]
+) -> None:
+    # Neither the end of a blocking read nor the next tick would find the job in time.
+    worker = Worker[Any, Any](queue.name, order.take, connection=server.url, block=10, promotion_interval=60)
+    async with worker:
+        for number in (1, 2, 3):
+            await eventually(lambda: worker._cell.readers.blocking, "the worker blocks")  # type: ignore[union-attr]
+            await queue.add("n", number, **options)
+            await eventually(lambda: len(order.data) == number, "it has started", within_s=5)  # noqa: B023
+    assert order.data == [1, 2, 3]
+
+
 async def test_lifo_and_an_ordering_key_exclude_each_other() -> None:
     async with AnyQueue("q", connection="valkey://127.0.0.1:1") as unreachable:
         with pytest.raises(ValidationError, match=r"^lifo and ordering\.key cannot be used together$"):

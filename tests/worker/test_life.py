@@ -29,6 +29,8 @@ async def nothing(job: Job[Any, Any]) -> None:
         ({"concurrency": True}, "concurrency must be an integer"),
         ({"lock_duration": 30_000}, "lock_duration"),
         ({"block": 5000}, "block"),
+        ({"block": 10.1}, "block must be at most 10 seconds"),
+        ({"block": 0}, "block must be a positive"),
         ({"stalled_interval": 30_000}, "stalled_interval"),
         ({"promotion_interval": 0}, "promotion_interval"),
         ({"max_stalled_count": -1}, "max_stalled_count must be an integer of at least 0"),

@@ -6,6 +6,7 @@ from typing import Literal
 
 from glidemq.config import ConnectionOptions
 from glidemq.connection import SharedClient
+from glidemq.connection.reader_connection import MAX_BLOCK_MS
 from glidemq.errors import ValidationError
 from glidemq.options import Duration, duration_ms
 from glidemq.worker.borrowed_client import BorrowedClient
@@ -31,6 +32,14 @@ def borrowed_client(
 def interval_s(value: Duration, name: Literal["promotion_interval", "stalled_interval"]) -> float:
     """Seconds of an interval, else a ValidationError."""
     return duration_ms(value, name, positive=True, bare_limit=True) / 1000
+
+
+def block_s(value: Duration) -> float:
+    """Seconds of the longest blocking read, else a ValidationError: one that lasts notices a dead server late."""
+    block_ms = duration_ms(value, "block", positive=True, bare_limit=True)
+    if block_ms > MAX_BLOCK_MS:
+        raise ValidationError(f"block must be at most {MAX_BLOCK_MS / 1000:g} seconds")
+    return block_ms / 1000
 
 
 def whole(value: int, name: str, least: int) -> int:

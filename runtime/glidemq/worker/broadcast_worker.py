@@ -20,6 +20,7 @@ from glidemq.options.job_options import lock_duration_ms
 from glidemq.options.subjects import compile_subject_matcher
 from glidemq.pipeline.pump_context import QueueSettings
 from glidemq.serializer import JSON_SERIALIZER, Serializer
+from glidemq.worker.arguments import block_s
 from glidemq.worker.borrowed_client import BorrowedClient
 from glidemq.worker.delivery_pump import DeliveryPump
 from glidemq.worker.local_executions import TaskExecution, ThreadExecution
@@ -116,7 +117,7 @@ class BroadcastWorker(Generic[In, Out]):
             subscription=self.subscription,
             start_from=start_from,
             consumer=self.id,
-            block_s=duration_ms(block, "block", positive=True, bare_limit=True) / 1000,
+            block_s=block_s(block),
             promotion_interval_s=duration_ms(
                 promotion_interval, "promotion_interval", positive=True, bare_limit=True
             )

@@ -37,7 +37,7 @@ from glidemq.pipeline.pump_context import QueueSettings
 from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.serializer import JSON_SERIALIZER, Serializer
-from glidemq.worker.arguments import borrowed_client, interval_s, whole
+from glidemq.worker.arguments import block_s, borrowed_client, interval_s, whole
 from glidemq.worker.draining import until_empty
 from glidemq.worker.local_batches import TaskBatches, ThreadBatches
 from glidemq.worker.local_executions import TaskExecution, ThreadExecution
@@ -68,7 +68,7 @@ class Worker(Generic[In, Out]):
     concurrency: jobs at once. timeout: for jobs without one of their own.
     lock_duration: 1 to 86400 seconds that a lease lasts without a heartbeat; the heartbeat comes at half of it.
     stalled_interval: how often jobs of dead workers are looked for. max_stalled_count: how often one is rerun.
-    promotion_interval: how soon work that no blocking read can see is found. block: longest blocking read.
+    promotion_interval: how soon work that no blocking read can see is found. block: longest blocking read, up to 10 s.
     kill_grace: how long a coroutine may take to end once its timeout has cancelled it.
     backoff_strategies: name to function of (attempts_made, error) that returns the seconds until the next attempt.
     batch: the processor is called with a list of jobs, as described in `App.processor`; `concurrency` counts batches.
@@ -151,7 +151,7 @@ class Worker(Generic[In, Out]):
         """The name of this worker in the queue's registry and consumer group."""
         self._cell_settings = CellSettings(
             consumer=self.id,
-            block=duration_ms(block, "block", positive=True, bare_limit=True) / 1000,
+            block=block_s(block),
             promotion_interval=interval_s(promotion_interval, "promotion_interval"),
             stalled_interval=interval_s(stalled_interval, "stalled_interval"),
             max_stalled_count=whole(max_stalled_count, "max_stalled_count", 0),
