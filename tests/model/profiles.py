@@ -24,6 +24,7 @@ def lives(count: int, steps: int) -> settings:
         max_examples=count * LONGER if NIGHTLY else count,
         stateful_step_count=2 * steps if NIGHTLY else steps,
         phases=phases,
+        derandomize=not NIGHTLY and settings().derandomize,  # every night draws others
         deadline=None,
         database=None,
         print_blob=True,
