@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from glidemq import App, Job, SyncJob, TokenLimiter, limits
@@ -20,9 +21,10 @@ async def use(job: Job[dict[str, Any], int]) -> int:
     return tokens
 
 
-app.processor("both", concurrency=4, token_limiter=LIMITER)(use)
+# A queue for each test: what is left of another one's window is in nobody's way.
+for queue in ("both", "killed", "dear", "learned"):
+    app.processor(queue, concurrency=4, token_limiter=LIMITER)(use)
 app.processor("counted", concurrency=4, token_limiter=TokenLimiter(MAX_TOKENS, WINDOW_S, scope="queue"))(use)
-app.processor("learned", concurrency=4, token_limiter=LIMITER)(use)
 app.processor("first", concurrency=4, token_limiter=LIMITER, limit_key=PROVIDER)(use)
 app.processor("second", concurrency=4, token_limiter=LIMITER, limit_key=PROVIDER)(use)
 
@@ -34,9 +36,15 @@ def use_blocking(job: SyncJob[dict[str, Any], int]) -> int:
     return tokens
 
 
-@app.processor("asking", concurrency=4, limit_key="asked")
-async def ask(job: Job[dict[str, Any], None]) -> None:
-    await limits.observe("asked", **job.data)
+def asking(key: str) -> Callable[[Job[dict[str, Any], None]], Awaitable[None]]:
+    async def ask(job: Job[dict[str, Any], None]) -> None:
+        await limits.observe(key, **job.data)
+
+    return ask
+
+
+for queue, key in {"asking": "asked", "asking-how-many": "asked-how-many"}.items():
+    app.processor(queue, concurrency=4, limit_key=key)(asking(key))
 
 
 @app.processor("asking-blocking", limit_key="asked-blocking")
