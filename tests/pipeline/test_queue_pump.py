@@ -19,6 +19,7 @@ from glidemq.errors import GlideMQError, LibraryVersionError, ServerError
 from glidemq.pipeline.fair_turns import FairTurns
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
+from glidemq.pipeline.limits.start_gate import OPEN_GATE, OpenGate
 from glidemq.pipeline.pump_context import PumpContext, QueueSettings
 from glidemq.pipeline.queue_pump import QueuePump
 from tests.testkit.server import ValkeyServer
@@ -109,6 +110,7 @@ class Bench:
     connection: RefusingConnection
     observer: Observer
     outages: list[None]
+    rests: list[QueuePump]
     url: str
 
     async def activated(self, slots: int) -> list[str]:
@@ -137,6 +139,7 @@ class Bench:
 async def bench(server: ValkeyServer, queue_name: str) -> AsyncIterator[Bench]:
     in_flight = InFlight()
     link, observer, outages = HandLink(in_flight), Observer(), list[None]()
+    rests: list[QueuePump] = []
 
     async def nothing() -> None: ...
 
@@ -156,11 +159,33 @@ async def bench(server: ValkeyServer, queue_name: str) -> AsyncIterator[Bench]:
             drained=lambda _: None,
             posted=lambda _: None,
             turns=FairTurns(lambda: (), link),  # type: ignore[arg-type]
-            rests=lambda _: None,
+            rests=rests.append,
         )
         pump = QueuePump(QueueSettings(queue_name), context)
-        yield Bench(queue, pump, link, connection, observer, outages, server.url)
+        yield Bench(queue, pump, link, connection, observer, outages, rests, server.url)
         await pump.abandon()
+
+
+class ShutGate(OpenGate):
+    """The gate of a queue whose limit is used up."""
+
+    def admit(self, slots: int, ahead: int) -> tuple[int, int]:
+        return 0, 0
+
+
+async def test_queue_that_its_limit_keeps_from_starting_says_once_that_its_slots_are_free(
+    bench: Bench,
+) -> None:
+    await bench.queue.add("a", None)
+    bench.pump.gate = ShutGate()
+    for _ in range(3):
+        bench.pump.poll()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert bench.rests == [bench.pump]
+    assert not bench.pump.hungry
+    bench.pump.gate = OPEN_GATE
+    assert len(await bench.activated(1)) == 1
 
 
 UNEXPECTED: list[Callable[[], Exception]] = [

@@ -200,7 +200,7 @@ class Cell:
 
     def _queue_rests(self, pump: QueuePump) -> None:
         self.turns.drained(pump)
-        self.readers.reconsider()
+        self.slots_freed()
 
     def _queue_drained(self, pump: QueuePump) -> None:
         self.turns.drained(pump)

@@ -170,8 +170,7 @@ class QueuePump:
     @property
     def hungry(self) -> bool:
         """True when there is work on the server, for all we know, and a free slot is all that is missing."""
-        may_start = self.intake_open and not self._held_back
-        return may_start and self._stepping is None and (self._ready or bool(self._claimed))
+        return self.busy and self._stepping is None
 
     @property
     def busy(self) -> bool:
@@ -231,7 +230,9 @@ class QueuePump:
             slots, ahead = self._link.wants(self) if self.intake_open else (0, 0)
             wanted = slots = slots if slots > 0 and self._context.turns.may_ask(self) else 0
             slots, ahead = self.gate.admit(slots, ahead)
-            self._held_back = wanted > slots == 0
+            held_back, self._held_back = self._held_back, wanted > slots == 0
+            if self._held_back and not held_back:  # another queue may have stood back for this one
+                self._context.rests(self)
             if slots > 0 or self._claimed or ahead >= (1 if flush else AHEAD_WORTH_A_CALL):
                 self._flush = False
                 self._link.reserve(self, slots, ahead)
