@@ -254,6 +254,18 @@ def test_parked_job_of_a_group_gives_its_reservation_back(driven: DrivenQueue) -
     assert (driven.start_one().id, reserved(driven)) == ("b", 10)
 
 
+def test_long_run_keeps_its_reservation_as_long_as_it_reports(driven: DrivenQueue) -> None:
+    add_budgeted(driven, budgeted(driven, "a", 60), budgeted(driven, "b", 60))
+    job = driven.start_one()
+    for tokens in (5, 10, 15):
+        driven.pass_time(3_000_000)
+        report(driven, job, tokens)
+    assert driven.step(1).ids == []
+    assert reserved(driven) == 45
+    driven.pass_time(3_600_000)
+    assert driven.start_one().id == "b"
+
+
 def test_jobs_without_a_budget_write_no_key_of_budgets(driven: DrivenQueue) -> None:
     driven.add()
     job = driven.start_one()

@@ -295,7 +295,9 @@ function Budget.hear(settlement, flow, member, version, what, stated, usage)
   local verdict
   if what == "ask" then
     verdict = self:ask(member, entry, stated)
-  elseif what ~= "use" then
+  elseif what == "use" then
+    redis.call("ZADD", self.flying, "XX", settlement.now, member)
+  else
     redis.call("ZREM", self.waiting, member)
     redis.call("ZREM", self.paused, member)
     if self:let_go(member, entry) then
