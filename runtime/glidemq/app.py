@@ -21,6 +21,7 @@ from glidemq.config.pools import (
     check_pool_size,
     check_weight,
 )
+from glidemq.config.suggestion import did_you_mean
 from glidemq.errors import ConfigurationError, ValidationError
 from glidemq.job import Job, SyncJob
 from glidemq.job.record import In, Out
@@ -193,7 +194,8 @@ class App:
         backoff_strategies: name to function of (attempts_made, error) that returns the seconds until the next
             attempt, for jobs whose `Backoff` has this name as its type. One that raises is logged, and the
             job's `delay` is taken.
-        pool: the pool whose actor processes run it, by name or as `App.pool` returned it.
+        pool: the pool whose actor processes run it, by name or as `App.pool` returned it. An app that declares pools
+            has to declare them all; in one without, naming a pool is enough.
         weight: 1 to 1000. While several queues that share actor processes have work, plain `def` ones get
             processing time in proportion to their weights; idle queues leave theirs to the others.
         batch: the function takes a list of up to `batch.size` jobs, and returns a list with a result for each. What
@@ -256,8 +258,10 @@ class App:
         name: the "module:app" that the app was imported as.
 
         Raises:
-            ConfigurationError: a processor's annotation cannot be resolved or validated into.
+            ConfigurationError: a processor's annotation cannot be resolved or validated into, or its pool is none of
+                those that the app declares.
         """
+        self._check_pools()
         return {
             "app": name,
             "url": self.url,
@@ -282,6 +286,16 @@ class App:
                 for processor in self._processors.values()
             ],
         }
+
+    def _check_pools(self) -> None:
+        """An app that declares pools declares all of them: a slip of the pen would make another one."""
+        known = {DEFAULT_POOL, *self._pools}
+        for processor in self._processors.values():
+            if self._pools and processor.pool not in known:
+                raise ConfigurationError(
+                    f"processor of queue {processor.queue!r}, {processor.place}, names pool {processor.pool!r},"
+                    f" which the app does not declare{did_you_mean(processor.pool, known)}"
+                )
 
     def _check_function(self, queue: str, function: object) -> None:
         if not (inspect.isfunction(function) or inspect.ismethod(function)):

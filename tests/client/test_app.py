@@ -284,14 +284,26 @@ def test_pools_are_declared_once_and_named_by_processors() -> None:
     @fresh.processor("reports", pool=slow, weight=3)
     def report(job: Any) -> None: ...
 
-    @fresh.processor("mails", pool="unsized")
+    @fresh.processor("mails", pool="live")
     def mail(job: Any) -> None: ...
 
     manifest = fresh.manifest()
     assert manifest["pools"] == {"slow": 2, "live": "auto", "rest": None}
-    assert [(queue["pool"], queue["weight"]) for queue in manifest["queues"]] == [("slow", 3), ("unsized", 1)]
+    assert [(queue["pool"], queue["weight"]) for queue in manifest["queues"]] == [("slow", 3), ("live", 1)]
     with pytest.raises(ConfigurationError, match="pool 'slow' is declared twice"):
         fresh.pool("slow")
+    fresh.processor("typo", pool="slwo")(report)
+    with pytest.raises(ConfigurationError, match=r"queue 'typo'.*names pool 'slwo'.*did you mean 'slow'"):
+        fresh.manifest()
+
+
+def test_pools_need_no_declaration_where_none_is_declared() -> None:
+    fresh = App()
+
+    @fresh.processor("mails", pool="post")
+    def mail(job: Any) -> None: ...
+
+    assert fresh.manifest()["queues"][0]["pool"] == "post"
 
 
 @pytest.mark.parametrize(
