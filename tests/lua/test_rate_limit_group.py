@@ -237,3 +237,12 @@ def test_malformed_rows_are_refused(grouped: GroupedQueue, column: int, value: A
     row: list[Any] = ["1", "t", 5, "", 1000, "requeue", "front", "max"]
     row[column] = value
     assert grouped.call("rate_limit_group", rows=[row]) == [b"bad_argument", fault]
+
+
+def test_spent_run_hears_of_no_pause_where_a_limit_keeps_the_group_waiting(grouped: GroupedQueue) -> None:
+    grouped.join(2, concurrency=2, bucket=(1000, 1000))
+    job = grouped.start_one()
+    assert grouped.step(1).ids == []
+    assert grouped.wakes(), "the second one waits for a token"
+    grouped.complete(job)
+    assert rate_limit(grouped, job) == [ALREADY, 0]

@@ -29,8 +29,8 @@ local function pause(settlement, row)
     if refusal == Replies.GONE then
       settlement:leave(id, entry_id)
     end
-    local repeated = refusal == Replies.ALREADY and values[4]
-    return { refusal, repeated and Group.of(settlement, values[4]).resume_at or 0 }
+    local group = refusal == Replies.ALREADY and values[4] and Group.of(settlement, values[4])
+    return { refusal, group and group:is_paused() and group.resume_at or 0 }
   elseif not values[4] or values[4] == "" then
     return { Replies.NO_GROUP, 0 }
   end
