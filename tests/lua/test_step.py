@@ -36,7 +36,7 @@ def test_jobs_start_in_order_and_tokens_count_up(driven: DrivenQueue) -> None:
 
 
 def test_empty_queue_yields_nothing_and_gets_its_group(driven: DrivenQueue) -> None:
-    assert driven.step(4) == (START_MS, [], [], 0, -1, 0, 0, 0, 0)
+    assert driven.step(4) == (START_MS, [], [], 0, -1, 0, 0, 0, 0, ())
     assert driven.client.xinfo_groups(driven.key("stream"))[0]["name"] == b"workers"
 
 

@@ -185,6 +185,7 @@ end
 
 -- The prioritized jobs, most urgent first. For those that are dropped, as their group does not let them start, others are
 -- promoted. Returns the promotion's result, and whether more may be left that was not looked at.
+-- One that went to the other list is started from there first.
 local function take_prioritized(intake)
   local settlement = intake.settlement
   local expired, dropped = 0, 0
@@ -193,7 +194,7 @@ local function take_prioritized(intake)
     promotion = promote(settlement, intake:wants(), intake.limited and READY_BEYOND or 0)
     expired, dropped = expired + promotion.expired, dropped + promotion.dropped
     left = take_list(intake, settlement.keys.priority)
-    if left or intake.held > 0 or not promotion.left_urgent then
+    if left or intake.held > 0 or not promotion.left_urgent or promotion.urgent_lifo then
       break
     end
     left = true

@@ -46,7 +46,7 @@ local function promote_member(settlement, member, class)
   local to_list = Promotion.place(keys, id, class, fields[2], fields[3])
   States.enter(keys, id, "waiting")
   settlement:event("promoted", id)
-  return "promoted", to_list
+  return "promoted", to_list, fields[3] == "1"
 end
 
 -- Promotes at most `limit` due members of class 0 and at most `prioritized_limit` of all others, looking at no more
@@ -57,10 +57,12 @@ end
 --   left               true when due work stays behind
 --   left_urgent        true when prioritized work does
 --   wrote_list         true when a list got a job
+--   urgent_lifo        true when a prioritized job waits in the list of the newest first
 function Promotion.run(settlement, limit, prioritized_limit, max_classes)
   local keys, now = settlement.keys, settlement.now
   local result = {
     promoted = 0, expired = 0, dropped = 0, next_due = -1, left = false, left_urgent = false, wrote_list = false,
+    urgent_lifo = false,
   }
   local cursor = 0
   for _ = 1, max_classes do
@@ -76,9 +78,10 @@ function Promotion.run(settlement, limit, prioritized_limit, max_classes)
         taken = #members
         redis.call("ZREM", keys.scheduled, unpack(members))
         for _, member in ipairs(members) do
-          local outcome, to_list = promote_member(settlement, member, class)
+          local outcome, to_list, to_lifo = promote_member(settlement, member, class)
           result[outcome] = result[outcome] + 1
           result.wrote_list = result.wrote_list or to_list
+          result.urgent_lifo = result.urgent_lifo or class > 0 and to_lifo or false
         end
         if class > 0 then
           prioritized_limit = prioritized_limit - taken
