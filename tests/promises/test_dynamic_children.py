@@ -27,7 +27,10 @@ from tests.testkit.waiting import eventually
 async def ended(queue: Queue[Any, Any], job_id: str) -> Job[Any, Any] | None:
     job = await queue.get_job(job_id)
     assert job is not None
-    return job if await job.get_state() in ("completed", "failed") else None
+    if await job.get_state() not in ("completed", "failed"):
+        return None
+    await job.refresh()  # what was read first may be older than its end
+    return job
 
 
 async def end_of(queue: Queue[Any, Any], job: Job[Any, Any] | None) -> Job[Any, Any]:
