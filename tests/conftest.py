@@ -18,8 +18,19 @@ from tests.testkit.shared_cluster import shared_cluster
 _names = itertools.count(1)
 
 # Tests with real processes and real deadlines: on a host whose cores are taken away for seconds one may miss its
-# bound. It is run once more, and pytest lists it as rerun; a second failure counts.
-REAL_TIME = ("faults", "lifecycle", "promises", "examples", "cluster")
+# bound. It is run up to twice more, and pytest lists it as rerun; a third failure counts.
+REAL_TIME = (
+    "actors",
+    "cluster",
+    "connection",
+    "examples",
+    "faults",
+    "lifecycle",
+    "pipeline",
+    "process",
+    "promises",
+    "worker",
+)
 
 
 # Those that judge how fast something recovers get the cores to themselves.
@@ -31,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         if folder in REAL_TIME:
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2))
         if folder in EXCLUSIVE:
             item.add_marker(pytest.mark.exclusive)
 
