@@ -56,6 +56,7 @@ STRUCTURES = (
     "flow/dependencies",
     "flow/news",
     "queue/settlement",
+    "job/run",
     "queue/giving_back",
     "job/stall",
     "queue/delayed",

@@ -9,34 +9,21 @@
 -- A job of a group with a concurrency of 1 keeps its turn while it is delayed; above 1 another may have its slot.
 
 local function move(settlement, row)
-  local id, token, processed_on, entry_id, until_ms, data = unpack(row, 1, 6)
+  local values, code = Run.leave(settlement, "move_to_delayed", row, "priority", "groupKey")
+  if not values then
+    return code
+  end
+  local id, token, until_ms, data = row[1], row[2], row[5], row[6]
   local keys, now = settlement.keys, settlement.now
-  local job = keys.job .. id
-  local values = redis.pcall(
-    "HMGET", job, "state", Lease.RUN, "processedOn", "priority", "x-py:cell", "revoked", "groupKey"
-  )
-  local refusal = values.err and Replies.GONE
-    or Lease.refusal("move_to_delayed", values[1], values[2], values[3], token, processed_on)
-  if refusal then
-    if refusal == Replies.GONE then
-      settlement:leave(id, entry_id)
-    end
-    return refusal
-  end
-  settlement:leave(id, entry_id, values[5])
-  if values[6] == "1" then
-    local policy = Retention.of_options(redis.call("HGET", job, "opts"), "removeOnFail")
-    Ending.revoke_run(settlement, id, token, processed_on, policy)
-    return Replies.FAILED
-  end
+  local priority, group_key = values[Run.FIRST], values[Run.FIRST + 1]
   local due = math.max(until_ms, now)
-  Delayed.add(keys, id, tonumber(values[4]) or 0, due)
+  Delayed.add(keys, id, tonumber(priority) or 0, due)
   States.enter(keys, id, "delayed", "delay", due - now, Lease.RUN, Lease.spent(token))
   if data then
-    redis.call("HSET", job, "data", data)
+    redis.call("HSET", keys.job .. id, "data", data)
   end
   settlement:event("delay-changed", id, "delay", due - now)
-  if values[7] then
+  if group_key then
     Turns.step_back(settlement, id)
   end
   return Replies.ACCEPTED

@@ -11,28 +11,15 @@
 -- A job of a group with a concurrency of 1 keeps its turn while it waits; above 1 another may have its slot.
 
 local function move(settlement, row)
-  local id, token, processed_on, entry_id = row[1], row[2], row[3], row[4]
-  local job = settlement.keys.job .. id
-  local values = redis.pcall(
-    "HMGET", job, "state", Lease.RUN, "processedOn", "x-py:cell", "revoked", "groupKey", "opts"
-  )
-  local refusal = values.err and Replies.GONE
-    or Lease.refusal("move_to_waiting_children", values[1], values[2], values[3], token, processed_on)
-  if refusal then
-    if refusal == Replies.GONE then
-      settlement:leave(id, entry_id)
-    end
-    return refusal
+  local values, code = Run.leave(settlement, "move_to_waiting_children", row, "groupKey")
+  if not values then
+    return code
   end
-  settlement:leave(id, entry_id, values[4])
-  if values[5] == "1" then
-    Ending.revoke_run(settlement, id, token, processed_on, Retention.of_options(values[7], "removeOnFail"))
-    return Replies.FAILED
-  end
+  local id, token = row[1], row[2]
   if not Dependencies.park(settlement, id, Lease.spent(token)) then
     return Replies.FAILED
   end
-  if values[6] then
+  if values[Run.FIRST] then
     Turns.step_back(settlement, id)
   end
   return Replies.ACCEPTED

@@ -30,38 +30,26 @@ local ENTRIES = 100
 local READY_BEYOND = 100
 
 local function complete(settlement, row)
-  local id, token, processed_on, entry_id = row[1], row[2], row[3], row[4]
-  local keys, now = settlement.keys, settlement.now
-  local job = keys.job .. id
-  local fields = redis.pcall(
-    "HMGET", job, "state", Lease.RUN, "processedOn", "parentId", "parentQueue", "parentIds", "x-py:cell",
-    "revoked", "groupKey", JobStreams.MARK
+  local fields, code = Run.leave(
+    settlement, "complete", row, "parentId", "parentQueue", "parentIds", "groupKey", JobStreams.MARK
   )
-  local refusal = fields.err and Replies.GONE
-    or Lease.refusal("complete", fields[1], fields[2], fields[3], token, processed_on)
-  if refusal then
-    if refusal == Replies.GONE then
-      settlement:leave(id, entry_id)
-    end
-    return refusal
+  if not fields then
+    return code
   end
-  settlement:leave(id, entry_id, fields[7])
-  if fields[8] == "1" then
-    local policy = Retention.of_options(redis.call("HGET", job, "opts"), "removeOnFail")
-    Ending.revoke_run(settlement, id, token, processed_on, policy)
-    return Replies.FAILED
-  end
+  local id, token, processed_on = row[1], row[2], row[3]
+  local parent_id, parent_queue, parent_ids, group_key, chunks = unpack(fields, Run.FIRST, Run.FIRST + 4)
+  local keys, now = settlement.keys, settlement.now
   States.enter(
     keys, id, "completed", "returnvalue", row[5], "finishedOn", now, Lease.RUN, Lease.spent(token)
   )
-  JobStreams.ended(keys, id, fields[10])
+  JobStreams.ended(keys, id, chunks)
   settlement:event("completed", id, "returnvalue", row[5])
   settlement:complete(id, math.max(now - processed_on, 0), row[6])
-  if fields[9] then
-    Turns.completed(settlement, fields[9])
+  if group_key then
+    Turns.completed(settlement, group_key)
   end
-  if fields[4] or fields[6] then
-    News.completed(settlement, id, fields[4], fields[5], fields[6], row[6] and row[5])
+  if parent_id or parent_ids then
+    News.completed(settlement, id, parent_id, parent_queue, parent_ids, row[6] and row[5])
   end
   return Replies.ACCEPTED
 end

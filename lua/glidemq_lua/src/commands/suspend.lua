@@ -12,29 +12,15 @@
 -- A job of a group with a concurrency of 1 keeps its turn while it waits; above 1 another may have its slot.
 
 local function suspend(settlement, row)
-  local id, token, processed_on, entry_id, reason, timeout_ms = unpack(row, 1, 6)
-  local job = settlement.keys.job .. id
-  local values = redis.pcall(
-    "HMGET", job, "state", Lease.RUN, "processedOn", "x-py:cell", "revoked", "groupKey", "name"
-  )
-  local refusal = values.err and Replies.GONE
-    or Lease.refusal("suspend", values[1], values[2], values[3], token, processed_on)
-  if refusal then
-    if refusal == Replies.GONE then
-      settlement:leave(id, entry_id)
-    end
-    return refusal
+  local values, code = Run.leave(settlement, "suspend", row, "groupKey", "name")
+  if not values then
+    return code
   end
-  settlement:leave(id, entry_id, values[4])
-  if values[5] == "1" then
-    local policy = Retention.of_options(redis.call("HGET", job, "opts"), "removeOnFail")
-    Ending.revoke_run(settlement, id, token, processed_on, policy)
-    return Replies.FAILED
+  local group_key, name = values[Run.FIRST], values[Run.FIRST + 1]
+  if group_key then
+    Turns.step_back(settlement, row[1])
   end
-  if values[6] then
-    Turns.step_back(settlement, id)
-  end
-  Suspension.suspend(settlement, id, values[7], reason, timeout_ms, Lease.spent(token))
+  Suspension.suspend(settlement, row[1], name, row[5], row[6], Lease.spent(row[2]))
   return Replies.ACCEPTED
 end
 
