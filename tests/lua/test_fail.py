@@ -200,12 +200,12 @@ def test_job_that_is_put_off_is_not_charged(driven: DrivenQueue) -> None:
     job = driven.start_one()
     assert put_off(driven, job) == [9, 0]
     stored = driven.job("1")
-    assert (stored["state"], stored["failedReason"], stored["attemptsMade"]) == (
+    assert (stored["state"], stored["attemptsMade"], stored["processedOn"]) == (
         "delayed",
-        "rate limited",
         "0",
+        str(driven.now),
     )
-    assert "fallbackIndex" not in stored
+    assert not {"fallbackIndex", "failedReason"} & set(stored), "nothing has failed"
     assert driven.members("scheduled") == {"1": driven.now + 500}
     assert driven.events()[-1] == {
         "event": "retrying", "jobId": "1", "failedReason": "rate limited", "attemptsMade": "0", "delay": "500",
@@ -213,6 +213,13 @@ def test_job_that_is_put_off_is_not_charged(driven: DrivenQueue) -> None:
     assert put_off(driven, job) == [2, 0], "the token is spent"
     driven.pass_time(500)
     assert driven.start_one().blob[5] == 0
+
+
+def test_reason_of_an_earlier_failure_stays_when_a_job_is_put_off(driven: DrivenQueue) -> None:
+    driven.add(attempts=2)
+    driven.fail(driven.start_one(), reason="boom", max_attempts=2)
+    put_off(driven, driven.start_one())
+    assert driven.field("1", "failedReason") == "boom"
 
 
 def test_revoked_job_is_not_put_off(driven: DrivenQueue) -> None:

@@ -5,7 +5,8 @@
 -- Args:   rows [[id, token, processed_on, entry_id, reason, max_attempts, delay_ms, retain, error, kinds]], events,
 --         metrics
 --         kinds: the names of the error's classes; absent unless the job's next fallback depends on them
---         max_attempts below 0: nothing failed, the job is put off for delay_ms, and no attempt is charged
+--         max_attempts below 0: nothing failed, the job is put off for delay_ms, and no attempt is charged; only the event
+--         `retrying` tells the reason
 --         error: the name of what was raised, for the dead letter queue; may be absent
 -- Reply:  ["ok", now_ms, [[code, attempts_made]], next_due_ms, posted]; 5 retrying, 6 failed, 9 put off; the queue's next
 --         due time, or -1; posted is 1 when another queue must hear of something, see read_outbox
@@ -70,12 +71,14 @@ local function fail(settlement, row)
     Ending.fail_attempt(settlement, id, reason, processed_on, policy, token, error or "")
     return { Replies.FAILED, attempts_made }
   end
-  redis.call("HSET", job, "failedReason", reason, "processedOn", now, Lease.RUN, Lease.spent(token))
-  if values[11] then
-    Turns.step_back(settlement, id)
-  end
+  redis.call("HSET", job, "processedOn", now, Lease.RUN, Lease.spent(token))
   if put_off then
     fields.opts = false -- the chain of fallbacks moves on by failures
+  else
+    redis.call("HSET", job, "failedReason", reason)
+  end
+  if values[11] then
+    Turns.step_back(settlement, id)
   end
   retry(settlement, id, reason, delay_ms, attempts_made, fields)
   return { put_off and Replies.PUT_OFF or Replies.RETRYING, attempts_made }
