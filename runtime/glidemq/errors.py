@@ -209,7 +209,7 @@ class GroupRateLimitError(DetourError):
     """Raise in a processor: the job's group is paused, and the job is parked without being charged.
 
     The same as `job.rate_limit_group(…)`, which describes the arguments. Raises ValidationError for a duration that is
-    none.
+    none, and for an unknown word.
     """
 
     def __init__(
@@ -223,6 +223,9 @@ class GroupRateLimitError(DetourError):
         super().__init__("group rate limited")
         if not _is_positive_duration(duration):
             raise ValidationError("GroupRateLimitError requires a positive finite duration in seconds")
+        check_word("current_job", current_job, ("requeue", "fail"))
+        check_word("requeue_position", requeue_position, ("front", "back"))
+        check_word("extend", extend, ("max", "replace"))
         self.duration = duration
         self.current_job: Literal["requeue", "fail"] = current_job
         self.requeue_position: Literal["front", "back"] = requeue_position
@@ -245,6 +248,12 @@ class SuspendError(DetourError):
         self.reason = reason
         self.timeout = timeout
         self.on_resume = on_resume
+
+
+def check_word(name: str, word: object, known: tuple[str, str]) -> None:
+    """Raise ValidationError unless the argument `name` is one of two words."""
+    if word not in known:
+        raise ValidationError(f"{name} must be {known[0]!r} or {known[1]!r}, not {word!r:.40}")
 
 
 def _is_positive_duration(value: object) -> bool:

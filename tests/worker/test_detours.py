@@ -108,28 +108,48 @@ async def test_a_job_that_a_detour_lets_fail_is_told_as_failed(
         await job.rate_limit_group(PAUSE_S, current_job="fail")
         return "void"
 
-    failed: list[tuple[str, str]] = []
+    failed: list[tuple[str, str, str]] = []
     worker: Worker[Any, Any] = await start_worker(process)
-    worker.on("failed", lambda job, error: failed.append((job.id, type(error).__name__)))
+    worker.on("failed", lambda job, error: failed.append((job.id, type(error).__name__, str(error))))
     assert await job.wait_until_finished(poll=0.01) == "failed"
     await eventually(lambda: failed, "the event of the failure")
-    assert failed == [(job.id, "GroupRateLimitError" if raises else "JobFailedError")]
+    kind = "GroupRateLimitError" if raises else "JobFailedError"
+    assert failed == [(job.id, kind, "group rate limited")]
     assert job.failed_reason == "group rate limited"
 
 
-async def test_a_detour_of_a_revoked_run_ends_it_as_revoked(
-    queue: Queue[Any, Any], job: Job[Any, Any], start_worker: Start
+async def test_what_a_processor_raises_after_a_detour_that_let_its_job_fail_is_not_the_reason(
+    job: Job[Any, Any], start_worker: Start
 ) -> None:
-    async def process(running: Job[Any, Any]) -> None:
-        await queue.revoke(running.id)
-        raise GroupRateLimitError(PAUSE_S)
+    async def process(job: Job[Any, Any]) -> str:
+        await job.rate_limit_group(PAUSE_S, current_job="fail")
+        raise ValueError("too late to count")
 
     failed: list[str] = []
     worker: Worker[Any, Any] = await start_worker(process)
-    worker.on("failed", lambda job, error: failed.append(job.id))
+    worker.on("failed", lambda job, error: failed.append(str(error)))
+    assert await job.wait_until_finished(poll=0.01) == "failed"
+    await eventually(lambda: failed == ["group rate limited"], "the event of the failure")
+
+
+@pytest.mark.parametrize("current_job", ["requeue", "fail"])
+@pytest.mark.parametrize("raises", [True, False])
+async def test_a_detour_of_a_revoked_run_ends_it_as_revoked(
+    queue: Queue[Any, Any], job: Job[Any, Any], start_worker: Start, raises: bool, current_job: Any
+) -> None:
+    async def process(running: Job[Any, Any]) -> None:
+        await queue.revoke(running.id)
+        if raises:
+            raise GroupRateLimitError(PAUSE_S, current_job=current_job)
+        await running.rate_limit_group(PAUSE_S, current_job=current_job)
+
+    failed: list[tuple[str, str]] = []
+    worker: Worker[Any, Any] = await start_worker(process)
+    worker.on("failed", lambda job, error: failed.append((job.id, str(error))))
     assert await job.wait_until_finished(poll=0.01) == "failed"
     assert job.failed_reason == "revoked"
-    await eventually(lambda: failed == [job.id], "the event of the failure")
+    await eventually(lambda: failed, "the event of the failure")
+    assert failed == [(job.id, "revoked")]
 
 
 async def test_a_detour_of_a_run_that_lost_its_lease_changes_nothing(
@@ -260,3 +280,16 @@ async def test_a_run_takes_one_detour(job: Job[Any, Any], start_worker: Start) -
 def test_a_duration_that_is_none_is_refused_at_once(duration: Any) -> None:
     with pytest.raises(ValidationError, match="requires a positive finite duration in seconds"):
         GroupRateLimitError(duration)
+
+
+@pytest.mark.parametrize(
+    ("option", "refusal"),
+    [
+        ({"current_job": "x"}, "current_job must be 'requeue' or 'fail', not 'x'"),
+        ({"requeue_position": None}, "requeue_position must be 'front' or 'back', not None"),
+        ({"extend": ["max"]}, r"extend must be 'max' or 'replace', not \['max'\]"),
+    ],
+)
+def test_an_unknown_word_is_refused_at_once(option: Any, refusal: str) -> None:
+    with pytest.raises(ValidationError, match=refusal):
+        GroupRateLimitError(1, **option)

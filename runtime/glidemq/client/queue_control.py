@@ -22,7 +22,7 @@ from glidemq.commands.retry_jobs import RetryJobsCommand
 from glidemq.commands.revoke import RevocationStatus, RevokeCommand
 from glidemq.commands.set_global_concurrency import SetGlobalConcurrencyCommand
 from glidemq.commands.set_global_rate_limit import SetGlobalRateLimitCommand
-from glidemq.errors import ValidationError
+from glidemq.errors import ValidationError, check_word
 from glidemq.options import (
     Duration,
     JobTemplate,
@@ -169,8 +169,7 @@ class QueueControl(QueueHandle):
         """
         if not isinstance(group_key, str) or not group_key:  # pyright: ignore[reportUnnecessaryIsInstance] - users err
             raise ValidationError("group_key must be a non-empty string")
-        if extend not in ("max", "replace"):
-            raise ValidationError(f"extend must be 'max' or 'replace', not {extend!r:.40}")
+        check_word("extend", extend, ("max", "replace"))
         pause_ms = duration_ms(
             duration, "duration", positive=True, sentence="duration must be a positive finite number"
         )

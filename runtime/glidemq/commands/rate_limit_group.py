@@ -37,7 +37,8 @@ class GroupPauseRow:
 
 
 class GroupPauseResult(NamedTuple):
-    """One (code, resume time) per row: 1 parked, 6 failed, 8 no group, 2, 3 and 4 as for completions.
+    """One (code, resume time) per row: 1 parked, or failed as it was to; 6 failed since it was revoked; 8 no group; 2,
+    3 and 4 as for completions.
 
     Resume times are epoch ms, 0 where nothing was paused. `next_due_ms` is when the queue's next job may start, or -1.
     """

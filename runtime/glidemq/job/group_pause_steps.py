@@ -14,7 +14,7 @@ from glidemq.commands.rate_limit_group import (
     RateLimitGroupCommand,
     RequeuePosition,
 )
-from glidemq.errors import GroupRateLimitError, JobStateError, ValidationError
+from glidemq.errors import GroupRateLimitError, JobStateError, ValidationError, check_word
 from glidemq.job.detours import DetourSteps, detour
 from glidemq.job.record import In, Out
 from glidemq.job.stepping import Steps
@@ -42,13 +42,9 @@ class GroupPauseSteps(DetourSteps[In, Out]):
             positive=True,
             sentence="duration must be a positive finite number (seconds)",
         )
-        for name, value, known in (
-            ("current_job", current_job, ("requeue", "fail")),
-            ("requeue_position", requeue_position, ("front", "back")),
-            ("extend", extend, ("max", "replace")),
-        ):
-            if value not in known:
-                raise ValidationError(f"{name} must be {known[0]!r} or {known[1]!r}, not {value!r:.40}")
+        check_word("current_job", current_job, ("requeue", "fail"))
+        check_word("requeue_position", requeue_position, ("front", "back"))
+        check_word("extend", extend, ("max", "replace"))
         if self.ordering_key is None:
             raise ValidationError("rate_limit_group() requires a group key (set via ordering.key option)")
         self._must_be_running(f"{ACTION}: not_active")
@@ -66,7 +62,7 @@ class GroupPauseSteps(DetourSteps[In, Out]):
         code, resume_at_ms = result.outcomes[0]
         if code == NO_GROUP:
             raise JobStateError(f"{ACTION}: no_group")
-        self._leave(code, ACTION)
+        self._leave(code, ACTION, accepted_as="failed" if current_job == "fail" else "left")
         return wall_datetime(resume_at_ms)
 
     @detour(GroupRateLimitError)

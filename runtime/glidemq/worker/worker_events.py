@@ -17,7 +17,13 @@ from glidemq.commands.step import ACCEPTED, ALREADY
 from glidemq.errors import JobFailedError, JobTimeoutError, ValidationError
 from glidemq.pipeline.completer import Outcome
 from glidemq.pipeline.lease import Lease
-from glidemq.pipeline.outcome import BATCH_TIMEOUT_REASON, REVOKED_REASON, TIMEOUT_REASON, reason_of
+from glidemq.pipeline.outcome import (
+    BATCH_TIMEOUT_REASON,
+    GROUP_PAUSED_REASON,
+    REVOKED_REASON,
+    TIMEOUT_REASON,
+    reason_of,
+)
 
 log = logging.getLogger("glidemq.worker")
 
@@ -36,7 +42,8 @@ EVENTS: Final[tuple[str, ...]] = (
     "closed",
 )
 
-DETOUR_FAILED: Final = "the processor let the job fail, or it was revoked"
+# Why a job has failed whose run was settled by a detour of its processor.
+DETOUR_REASONS: Final = {"failed": GROUP_PAUSED_REASON, "revoked": REVOKED_REASON}
 
 # A completion has fewer columns than a failure; one that the server answers with "failed" was revoked.
 COMPLETION_COLUMNS: Final = 6
@@ -45,10 +52,13 @@ COMPLETION_COLUMNS: Final = 6
 MAX_REMEMBERED = 16_384
 
 
-def _error_of(outcome: Outcome, end: Any) -> BaseException:
-    """With what a job failed: what its processor raised, unless it was stopped or its result was of no use."""
+def _reason_in(outcome: Outcome) -> str:
     row = unpack(outcome.row)
-    reason = row[4].decode(errors="replace") if len(row) > COMPLETION_COLUMNS else REVOKED_REASON
+    return row[4].decode(errors="replace") if len(row) > COMPLETION_COLUMNS else REVOKED_REASON
+
+
+def _error_for(reason: str, end: Any) -> BaseException:
+    """With what a job failed: what its processor raised, unless that is not why it failed."""
     if isinstance(end, BaseException) and reason_of(end) == reason:
         return end
     if reason in (TIMEOUT_REASON, BATCH_TIMEOUT_REASON):
@@ -132,10 +142,10 @@ class WorkerEvents(CellObserver):
             self.emit("completed", job, end)
         elif code in (RETRYING, FAILED):
             if self.listened_to("failed"):
-                self.emit("failed", job or self.job_of(outcome.lease), _error_of(outcome, end))
-        elif code == ALREADY and job is not None and job.settled_as == "failed":
-            # It left by a detour, and has failed for good there. Of all other detours no event tells.
-            self.emit("failed", job, end if isinstance(end, BaseException) else JobFailedError(DETOUR_FAILED))
+                self.emit("failed", job or self.job_of(outcome.lease), _error_for(_reason_in(outcome), end))
+        elif code == ALREADY and job is not None and job.settled_as in DETOUR_REASONS:
+            # Of all other detours no event tells.
+            self.emit("failed", job, _error_for(DETOUR_REASONS[job.settled_as], end))
 
     def refused(self, refused: RefusedByBudget) -> None:
         """A budget has no room for a job."""

@@ -5,7 +5,8 @@
 -- Args:   rows [[id, token, processed_on, entry_id, duration_ms, current, position, extend]], events, metrics
 --         current: "requeue" or "fail"; position: "front" or "back" of the parked jobs; extend: "max" keeps a pause that
 --         goes further, "replace" does not
--- Reply:  ["ok", now_ms, [[code, resume_at_ms]], next_due_ms]; 1 parked, 6 failed, 8 the job has no group: nothing changed
+-- Reply:  ["ok", now_ms, [[code, resume_at_ms]], next_due_ms]; 1 parked, or failed on demand; 6 failed since it was
+--         revoked; 8 the job has no group: nothing changed
 --         resume_at_ms: when the group goes on, also for a row repeated; 0 for one that paused nothing
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: group-rate-limited {groupKey, duration, resumeAt}, failed
@@ -45,12 +46,12 @@ local function pause(settlement, row)
     local policy = Retention.of_options(redis.call("HGET", job, "opts"), "removeOnFail")
     if revoked then
       Ending.revoke_run(settlement, id, token, processed_on, policy)
-    else
-      Ending.fail(settlement, id, REASON, processed_on, policy, Lease.RUN, Lease.spent(token))
+      return { Replies.FAILED, resume_at }
     end
-    return { Replies.FAILED, resume_at }
+    Ending.fail(settlement, id, REASON, processed_on, policy, Lease.RUN, Lease.spent(token))
+  else
+    Parking.park_running(settlement, group, id, Group.sequence(values[5]), position, Lease.spent(token))
   end
-  Parking.park_running(settlement, group, id, Group.sequence(values[5]), position, Lease.spent(token))
   return { Replies.ACCEPTED, resume_at }
 end
 
