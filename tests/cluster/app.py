@@ -2,138 +2,45 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from glidemq import App, GroupRateLimitError, Job, RateLimitError, UnrecoverableError
-from tests.testkit.effects import DIRECTORY_VARIABLE, EffectsWriter, gate_is_open, is_first
+from glidemq import App, Job, SyncJob
+from tests.cluster import coroutine_deeds, plain_deeds
+from tests.testkit.effects import DIRECTORY_VARIABLE, EffectsWriter
 
 QUEUES_VARIABLE = "CLUSTER_QUEUES"
+PLAIN_QUEUES_VARIABLE = "CLUSTER_PLAIN_QUEUES"
 CONCURRENCY = 4
 LIMITS: dict[str, Any] = {"backoff_strategies": {"at-once": lambda _attempts, _error: 0.01}}
 
-
-async def echo(job: Job[Any, Any]) -> Any:
-    return job.data
-
-
-async def fail_once(job: Job[Any, Any]) -> Any:
-    if job.attempts_made == 0:
-        raise RuntimeError("the first time")
-    return job.data
-
-
-async def fail(_job: Job[Any, Any]) -> None:
-    raise UnrecoverableError("always")
-
-
-async def fail_until_open(job: Job[Any, Any]) -> None:
-    if not gate_is_open(job.data):
-        raise UnrecoverableError("not yet")
-
-
-async def tell_token(job: Job[Any, Any]) -> dict[str, str]:
-    """Which run this was, after so many seconds: what `testkit.checker` compares with the server's books."""
-    await asyncio.sleep(job.data)
-    return {"token": job.token.decode()}
-
-
-async def report(job: Job[Any, Any]) -> str:
-    await job.log("a line")
-    await job.update_progress(50)
-    await job.update_data("new data")
-    return "reported"
-
-
-async def call_model(job: Job[Any, Any]) -> str:
-    """Report, stream, and fail the first time."""
-    model = job.current_fallback.model if job.current_fallback is not None else "primary"
-    await job.report_usage(model=model, tokens={"output": 10}, costs={"total": 0.5}, cost_unit="usd")
-    for number in range(20):
-        await job.stream({"t": str(number)})
-    if job.attempts_made == 0:
-        raise RuntimeError("the first time")
-    return model
-
-
-async def until_aborted(job: Job[Any, Any]) -> None:
-    await job.abort_signal.wait()
-
-
-async def until_open(job: Job[Any, Any]) -> Any:
-    """Wait for the test to open the gate that the data names."""
-    while not gate_is_open(job.data):
-        await asyncio.sleep(0.005)
-    return job.data
-
-
-async def ask(job: Job[Any, Any]) -> Any:
-    """Wait for a signal; for one second if the data says so."""
-    if not job.signals:
-        await job.suspend(reason="a question", timeout=1 if job.data == "in a hurry" else 600)
-    return [[signal.name, signal.data] for signal in job.signals]
-
-
-async def embed(job: Job[Any, Any]) -> None:
-    await job.store_vector("embedding", job.data["vector"], {"kind": job.data["kind"]})
-
-
-async def take_steps(job: Job[Any, Any]) -> str:
-    if "step" not in job.data:
-        await job.move_to_delayed(time.time() + 0.1, next_step="paid")
-    return str(job.data["step"])
-
-
-async def pause_group(job: Job[Any, Any]) -> None:
-    if is_first(f"pause-{job.queue_name}-{job.timestamp}"):
-        raise GroupRateLimitError(job.data)
-
-
-async def hit_limit(job: Job[Any, Any]) -> str:
-    if is_first(f"limit-{job.queue_name}-{job.timestamp}"):
-        raise RateLimitError(job.data)
-    return "let in"
-
-
-async def be_deaf(_job: Job[Any, Any]) -> None:
-    await asyncio.sleep(3600)
-
-
-DEEDS: dict[str, Callable[[Job[Any, Any]], Awaitable[Any]]] = {
-    deed.__name__: deed
-    for deed in (
-        echo,
-        fail_once,
-        fail,
-        fail_until_open,
-        tell_token,
-        report,
-        call_model,
-        until_aborted,
-        until_open,
-        ask,
-        embed,
-        take_steps,
-        pause_group,
-        hit_limit,
-        be_deaf,
-    )
-}
 effects = EffectsWriter()
 
 
 async def process(job: Job[Any, Any]) -> Any:
     effects.started(job)
     try:
-        return await DEEDS[job.name](job)
+        deed = coroutine_deeds.DEEDS.get(job.name)
+        return plain_deeds.ALIKE[job.name](job) if deed is None else await deed(job)
     finally:
         effects.finished(job)
 
 
+def process_plainly(job: SyncJob[Any, Any]) -> Any:
+    effects.started(job)
+    try:
+        return plain_deeds.DEEDS[job.name](job)
+    finally:
+        effects.finished(job)
+
+
+def named_by(variable: str) -> list[str]:
+    """Queues that are served; none but in a runtime under test, which has a place for what the jobs write."""
+    return os.environ.get(variable, "").split(",") if DIRECTORY_VARIABLE in os.environ else []
+
+
 app = App()
-if DIRECTORY_VARIABLE in os.environ:  # imported by a runtime under test
-    for name in filter(None, os.environ.get(QUEUES_VARIABLE, "").split(",")):
-        app.processor(name, concurrency=CONCURRENCY, **LIMITS)(process)
+for name in filter(None, named_by(QUEUES_VARIABLE)):
+    app.processor(name, concurrency=CONCURRENCY, **LIMITS)(process)
+for name in filter(None, named_by(PLAIN_QUEUES_VARIABLE)):
+    app.processor(name, **LIMITS)(process_plainly)

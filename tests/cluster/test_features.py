@@ -9,7 +9,9 @@ import pytest
 
 from glidemq import Worker
 from glidemq.commands.keys import QueueKeys
-from tests.cluster import app
+from tests.cluster import app, features
+from tests.cluster.ai_features import AI_FEATURES
+from tests.cluster.control_features import CONTROL
 from tests.cluster.features import FEATURES, Case
 from tests.cluster.scene import scene_of
 from tests.testkit.cluster import Cluster
@@ -17,11 +19,27 @@ from tests.testkit.effects import DIRECTORY_VARIABLE, History
 from tests.testkit.runtime import Runtime
 
 CASES = pytest.mark.parametrize("case", FEATURES, ids=[case.__name__ for case in FEATURES])
+# Those in which the processor itself has a part: a plain function reaches the server in another way.
+PLAIN = [
+    *AI_FEATURES,
+    *CONTROL,
+    features.many_at_once,
+    features.retries,
+    features.timeout,
+    features.revocation,
+    features.group,
+    features.global_concurrency,
+    features.report,
+]
 RUN = uuid.uuid4().hex[:6]  # several processes of one run of pytest share the cluster
 
 
 def queue_of(case: Case) -> str:
     return f"{case.__name__}-{RUN}"
+
+
+def plain_queue_of(case: Case) -> str:
+    return f"plain-{queue_of(case)}"
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +51,12 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
 def runtime(
     tmp_path_factory: pytest.TempPathFactory, cluster: Cluster, history: History
 ) -> Iterator[Runtime]:
-    """Two actor processes that serve the queues of all cases, which live on all primaries."""
+    """Two actor processes of each kind; they serve the queues of all cases, which live on all primaries."""
     queues = [queue_of(case) for case in FEATURES]
     assert {cluster.primary_of(QueueKeys("glide", queue).meta) for queue in queues} == set(cluster.primaries)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(app.QUEUES_VARIABLE, ",".join(queues))
+        environment.setenv(app.PLAIN_QUEUES_VARIABLE, ",".join(plain_queue_of(case) for case in PLAIN))
         running = Runtime(
             tmp_path_factory.mktemp("cluster-runtime"), "tests.cluster.app:app", url=cluster.url,
             effects=history.directory, arguments=("--procs", "2"),
@@ -72,4 +91,13 @@ async def test_feature_through_the_supervisor(
 ) -> None:
     await runtime.ready()
     async with scene_of(queue_of(case), cluster.url, history) as scene:
+        await case(scene)
+
+
+@pytest.mark.parametrize("case", PLAIN, ids=[case.__name__ for case in PLAIN])
+async def test_feature_through_plain_functions_in_actor_processes(
+    case: Case, cluster: Cluster, history: History, runtime: Runtime
+) -> None:
+    await runtime.ready()
+    async with scene_of(plain_queue_of(case), cluster.url, history) as scene:
         await case(scene)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
-from glidemq import Budget, DagNode, FlowJob, FlowProducer, Job, ParentJob, Queue, Worker
-from glidemq.commands.keys import QueueKeys
-from tests.testkit.cluster import Cluster
+from glidemq import Budget, DagNode, FlowJob, FlowProducer, Job, JobOptions, Queue, Worker
+from tests.cluster.app import PLAIN_QUEUES_VARIABLE, QUEUES_VARIABLE
+from tests.cluster.flow_app import work
+from tests.testkit.cluster import Cluster, names_on_each_primary
+from tests.testkit.runtime import Runtime
 from tests.testkit.waiting import eventually
+
+RUN = uuid.uuid4().hex[:6]  # several processes of one run of pytest share the cluster
+# A queue on each of the three primaries. Whose roots are plain functions has coroutines for the next level.
+NAMES = {
+    kind: names_on_each_primary(f"{kind}-{RUN}") for kind in ("worker", "coroutine-roots", "function-roots")
+}
 
 
 async def ended(job: Job[Any, Any]) -> str | None:
@@ -29,45 +36,44 @@ async def end_of(job: Job[Any, Any]) -> str:
     return state
 
 
-@pytest.fixture
-def names(cluster: Cluster) -> list[str]:
-    """A queue on each of the three primaries."""
-    run = uuid.uuid4().hex[:6]
-    found: dict[object, str] = {}
-    for number in itertools.count():
-        name = f"flow-{run}-{number}"
-        found.setdefault(cluster.primary_of(QueueKeys("glide", name).meta), name)
-        if len(found) == 3:
-            return list(found.values())
-    raise AssertionError
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator[Runtime]:
+    """One actor process for coroutines and one for plain functions."""
+    directory = tmp_path_factory.mktemp("flows")
+    (a, b, c), (d, e, f) = NAMES["coroutine-roots"], NAMES["function-roots"]
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(QUEUES_VARIABLE, ",".join((a, c, e)))
+        environment.setenv(PLAIN_QUEUES_VARIABLE, ",".join((b, d, f)))
+        running = Runtime(
+            directory, "tests.cluster.flow_app:app", url=cluster.url, effects=directory / "effects",
+            arguments=("--procs", "1"),
+        ).start()  # fmt: skip
+    yield running
+    try:
+        assert running.stop() == 0
+        assert not running.lines(" ERROR ")
+    finally:
+        running.clean_up()
 
 
-async def work(job: Job[Any, Any]) -> Any:
-    if job.name == "bad":
-        raise RuntimeError("no good")
-    if job.name == "adds":
-        values = await job.get_children_values()
-        if not values:
-            async with Queue[Any, Any](job.data["queue"], connection=job.data["url"]) as children:
-                for number in range(3):
-                    await children.add("n", number, parent=ParentJob(job.queue_name, job.id))
-            await job.move_to_waiting_children()
-        return sum(values.values())
-    if job.name == "call":
-        await job.report_usage(model="m", tokens={"output": job.data})
-    if job.name == "sum":
-        return sum((await job.get_children_values()).values())
-    return job.data
+@pytest.fixture(params=NAMES)
+def names(request: pytest.FixtureRequest) -> list[str]:
+    return NAMES[request.param]
 
 
 @pytest.fixture
-async def flows(cluster: Cluster, names: list[str]) -> AsyncIterator[FlowProducer]:
-    """A producer, while workers serve the three queues."""
+async def flows(
+    request: pytest.FixtureRequest, cluster: Cluster, names: list[str]
+) -> AsyncIterator[FlowProducer]:
+    """A producer, while workers, or actor processes, serve the three queues."""
     async with AsyncExitStack() as stack:
-        for name in names:
-            await stack.enter_async_context(
-                Worker[Any, Any](name, work, connection=cluster.url, concurrency=4)
-            )
+        if names is NAMES["worker"]:
+            for name in names:
+                await stack.enter_async_context(
+                    Worker[Any, Any](name, work, connection=cluster.url, concurrency=4)
+                )
+        else:
+            await request.getfixturevalue("runtime").ready()
         yield await stack.enter_async_context(FlowProducer(connection=cluster.url))
 
 
@@ -113,16 +119,21 @@ async def test_a_graph_over_three_nodes_runs_in_its_order(flows: FlowProducer, n
 
 
 @pytest.mark.parametrize(
-    ("policy", "state", "value"),
-    [("fail_parent", "failed", None), ("ignore", "completed", 7), ("remove", "completed", 7)],
+    ("policy", "state", "told"),
+    [
+        ("fail_parent", "failed", None),
+        ("ignore", "completed", [[7], ["no good"]]),
+        ("continue", "completed", [[7], ["no good"]]),
+        ("remove", "completed", [[7], []]),
+    ],
 )
 async def test_a_failure_on_another_node_means_what_its_policy_says(
-    flows: FlowProducer, names: list[str], policy: Any, state: str, value: int | None
+    flows: FlowProducer, names: list[str], policy: Any, state: str, told: list[Any] | None
 ) -> None:
     a, b, c = names
     root = await flows.add(
         {
-            "name": "sum",
+            "name": "tell",
             "queue_name": a,
             "children": [
                 {"name": "n", "queue_name": b, "data": 7},
@@ -131,47 +142,67 @@ async def test_a_failure_on_another_node_means_what_its_policy_says(
         }
     )
     assert await end_of(root.job) == state
-    assert root.job.return_value == value
+    assert root.job.return_value == told
 
 
 async def test_a_running_job_waits_for_children_on_another_node(
     flows: FlowProducer, names: list[str], cluster: Cluster
 ) -> None:
     a, b, _ = names
+    data = {"queue": b, "url": cluster.url} if names is NAMES["worker"] else {"queue": b}
     roots = await asyncio.gather(
-        *(
-            flows.add({"name": "adds", "queue_name": a, "data": {"queue": b, "url": cluster.url}})
-            for _ in range(4)
-        )
+        *(flows.add({"name": "adds", "queue_name": a, "data": data}) for _ in range(4))
     )
     assert {await end_of(root.job) for root in roots} == {"completed"}
     assert {root.job.return_value for root in roots} == {3}
 
 
+def calls(names: list[str], count: int, **opts: Any) -> FlowJob:
+    """A root that uses nothing, after so many jobs in these queues that use ten tokens each."""
+    options: JobOptions = {"estimated_tokens": 12, "on_failure": "ignore", **opts}  # type: ignore[typeddict-item]
+    children: list[FlowJob] = [
+        {"name": "call", "queue_name": names[number % len(names)], "data": 10, "opts": options}
+        for number in range(count)
+    ]
+    return {"name": "sum", "queue_name": names[0], "opts": {"estimated_tokens": 0}, "children": children}
+
+
 async def test_a_budget_holds_for_jobs_on_all_nodes(
     flows: FlowProducer, names: list[str], cluster: Cluster
 ) -> None:
-    a, b, c = names
-    calls: list[FlowJob] = [
-        {
-            "name": "call",
-            "queue_name": queue,
-            "data": 10,
-            "opts": {"estimated_tokens": 12, "on_failure": "ignore"},
-        }
-        for queue in (a, b, c) * 5
-    ]
-    root: FlowJob = {"name": "sum", "queue_name": a, "opts": {"estimated_tokens": 0}, "children": calls}
-    node = await flows.add(root, budget=Budget(max_total_tokens=65))
+    node = await flows.add(calls(names, 15), budget=Budget(max_total_tokens=65))
     assert await end_of(node.job) == "completed"
     # The sixth has 15 tokens left, the seventh 5.
     assert node.job.return_value == 60
     ends = [await end_of(child.job) for child in node.children]
     assert (ends.count("completed"), ends.count("failed")) == (6, 9)
-    async with Queue[Any, Any](a, connection=cluster.url) as queue:
+    async with Queue[Any, Any](names[0], connection=cluster.url) as queue:
 
         async def settled() -> bool:
             budget = await queue.get_flow_budget(node.job.id)
             return budget is not None and (budget.used_tokens, budget.reserved_tokens) == (60, 0)
 
         await eventually(settled, what="nothing is reserved any more")
+        usage = await queue.get_flow_usage(node.job.id)
+        assert (usage.total_tokens, usage.models) == (60, {"m": 6})
+
+
+async def test_a_paused_flow_goes_on_on_all_nodes_when_its_budget_is_raised(
+    flows: FlowProducer, names: list[str], cluster: Cluster
+) -> None:
+    node = await flows.add(calls(names, 9), budget=Budget(max_total_tokens=45, on_exceeded="pause"))
+
+    async def paused() -> bool:
+        """Whether four have run, and each of the others is put off for a day."""
+        for child in node.children:
+            await child.job.refresh()
+        delays = [child.job.delay for child in node.children if await child.job.is_delayed()]
+        completed = sum([await child.job.is_completed() for child in node.children])
+        return completed == 4 and delays == [86_400] * 5
+
+    await eventually(paused, what="the others are paused")
+    async with Queue[Any, Any](names[0], connection=cluster.url) as queue:
+        raised = await queue.update_flow_budget(node.job.id, max_total_tokens=1000)
+        assert (raised.max_total_tokens, raised.used_tokens) == (1000, 40)
+    assert await end_of(node.job) == "completed"
+    assert node.job.return_value == 90
