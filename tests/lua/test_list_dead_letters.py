@@ -34,11 +34,26 @@ def test_letters_of_one_queue_are_listed_whoever_wrote_them(dead: DrivenQueue) -
     dead.add("damaged", "{")
     letters, resume = listing(dead, brief=True)
     at = str(dead.now).encode()
-    assert letters == [[b"1", at, b"ValueError", b"boom"], [theirs.encode(), at, b"", b"x" * 200]]
+    assert letters == [
+        [b"1", at, b"ValueError", b"boom", b"source"],
+        [theirs.encode(), at, b"", b"x" * 200, b"source"],
+    ]
     assert resume is False
     assert [letter[0] for letter in listing(dead, brief=True, newest_first=True)[0]] == [b"2", b"1"]
     whole = dict(zip(*[iter(listing(dead)[0][0])] * 2, strict=True))
     assert (whole[b"id"], whole[b"name"]) == (b"1", b"greet")
+
+
+def test_without_a_source_the_letters_of_all_queues_are_listed_and_nothing_else(dead: DrivenQueue) -> None:
+    arrive(dead, letter_row(1))
+    dead.add("plain", '{"n":5}')
+    theirs = add_node_letter(dead, "another")
+    letters, resume = listing(dead, brief=True, source=False)
+    assert [(letter[0], letter[4]) for letter in letters] == [
+        (b"1", b"source"),
+        (theirs.encode(), b"another"),
+    ]
+    assert resume is False
 
 
 def test_listing_goes_on_where_a_page_ended(dead: DrivenQueue) -> None:

@@ -104,6 +104,26 @@ async def test_summary_of_a_queue_without_dead_letter_queue_is_empty(failing: An
         await failing.get_dead_letter_summary(look_at=0)
 
 
+async def test_a_dead_letter_queue_sums_up_the_letters_of_all_queues(
+    server: ValkeyServer, failing: AnyQueue, dead: AnyQueue
+) -> None:
+    await fill(server, failing, dead, 3)
+    await dead.add("n", {"originalQueue": "another", "failedReason": "number 8"})
+    await dead.add("n", {"no": "letter"})
+    summary = await dead.get_dead_letter_summary()
+    assert (summary.queue, summary.looked_at, summary.complete) == (dead.name, 4, True)
+    assert summary.sources == {failing.name: 3, "another": 1}
+    assert {kind.name: kind.count for kind in summary.classes} == {"ValueError": 3, "number …": 1}
+    assert summary.oldest_age is not None and summary.oldest_age < 60
+    assert (await failing.get_dead_letter_summary()).sources == {failing.name: 3}
+
+
+async def test_looking_for_letters_among_ordinary_jobs_ends_soon(failing: AnyQueue) -> None:
+    await failing.add_bulk([("n", {"n": number}) for number in range(1001)])
+    summary = await failing.get_dead_letter_summary()
+    assert (summary.queue, summary.looked_at, summary.complete) == (None, 0, False)
+
+
 # -- replaying ---------------------------------------------------------------------------------------------------
 
 

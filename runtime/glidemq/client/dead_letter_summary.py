@@ -58,19 +58,22 @@ class ReplayStatistics:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterSummary:
-    """A look at the dead letters of one queue.
+    """A look at the dead letters of one queue, or at all those in a dead letter queue.
 
-    queue: the dead letter queue; None when none is configured.
-    looked_at: the newest letters, that many, are what `classes` tells of. complete: those are all.
+    queue: where they lie; None when no dead letter queue is configured, and this is none itself.
+    looked_at: the newest letters, that many, are what `classes` and `sources` tell of. complete: those are all.
+    sources: whose jobs they were, the name of the queue and how many.
     oldest: when the oldest letter arrived, and oldest_age its age in seconds; None without letters.
     on_the_way: failed jobs that the dead letter queue has not got yet. lost: those that it never will, since nobody
-    could carry them over for too long; they are among the failed jobs.
+    could carry them over for too long; they are among the failed jobs. These two and `replays` concern the queue that
+    was asked: a dead letter queue does not know them of its sources.
     """
 
     queue: str | None
     looked_at: int
     complete: bool
     classes: list[FailureClass]
+    sources: dict[str, int]
     oldest: datetime | None
     oldest_age: float | None
     replays: ReplayStatistics

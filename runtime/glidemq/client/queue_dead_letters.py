@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Generic
 
@@ -143,7 +144,7 @@ class QueueDeadLetters(QueueInspection[In, Out], Generic[In, Out]):
         if dead is None:
             return 0
         replayer = Replayer(self._connection, self.keys, dead)
-        newest = await self._newest(dead, 1)
+        newest = await self._newest(dead, 1, self.name)
         if not newest[0]:
             return 0
         last_ms, left, replayed = newest[0][0].timestamp_ms, count or None, 0
@@ -158,6 +159,8 @@ class QueueDeadLetters(QueueInspection[In, Out], Generic[In, Out]):
     async def get_dead_letter_summary(self, *, samples: int = 3, look_at: int = 1000) -> DeadLetterSummary:
         """What kinds of failures there are, with samples, the age of the oldest letter, and how replays have ended.
 
+        Without a dead letter queue of its own, this may be one itself: the letters of all queues in it are summed up.
+
         samples: letters read per kind, 0 to 20. look_at: the newest letters that are classified, up to 10,000.
 
         Raises:
@@ -167,24 +170,22 @@ class QueueDeadLetters(QueueInspection[In, Out], Generic[In, Out]):
             raise ValidationError("samples must be between 0 and 20")
         if not 1 <= look_at <= MAX_LOOKED_AT:
             raise ValidationError(f"look_at must be between 1 and {MAX_LOOKED_AT}")
-        dead = await self._dead_keys()
+        configured = await self._dead_keys()
+        dead, source = (configured, self.name) if configured is not None else (self.keys, None)
         counts = await self._execute(GetReplaysCommand(self._queue_key))
-        letters: list[BriefLetter] = []
-        complete, oldest = True, None
-        classes: list[FailureClass] = []
-        if dead is not None:
-            letters, complete = await self._newest(dead, look_at)
-            oldest = letters[-1] if complete and letters else await self._oldest(dead)
-            classes = list(
-                await asyncio.gather(
-                    *(self._class(dead, name, found, samples) for name, found in classified(letters).items())
-                )
-            )
+        letters, complete = await self._newest(dead, look_at, source)
+        oldest = None
+        if letters:
+            oldest = letters[-1] if complete else await self._oldest(dead, source)
+        classes = await asyncio.gather(
+            *(self._class(dead, name, found, samples) for name, found in classified(letters).items())
+        )
         return DeadLetterSummary(
-            queue=None if dead is None else dead.queue,
+            queue=dead.queue if configured is not None or letters else None,
             looked_at=len(letters),
             complete=complete,
-            classes=classes,
+            classes=list(classes),
+            sources=dict(Counter(letter.source for letter in letters).most_common()),
             oldest=None if oldest is None else instant(oldest.timestamp_ms),
             oldest_age=None if oldest is None else max(counts.now_ms - oldest.timestamp_ms, 0) / 1000,
             replays=statistics_from(counts),
@@ -201,32 +202,33 @@ class QueueDeadLetters(QueueInspection[In, Out], Generic[In, Out]):
         name = (await self._execute(GetSettingsCommand(self._queue_key))).dead_letter_queue
         return QueueKeys(self.keys.prefix, name) if name else None
 
-    def _letters(
-        self, dead: QueueKeys, *, brief: bool = False, newest_first: bool = False, limit: int = 0
-    ) -> AsyncIterator[LettersPage]:
+    def _letters(self, dead: QueueKeys, *, brief: bool = False, limit: int = 0) -> AsyncIterator[LettersPage]:
         return self._pages(
-            ListDeadLettersCommand(
-                dead.meta,
-                source=self.name,
-                limit=limit or LETTERS_PER_PAGE,
-                brief=brief,
-                newest_first=newest_first,
-            )
+            ListDeadLettersCommand(dead.meta, source=self.name, limit=limit or LETTERS_PER_PAGE, brief=brief)
         )
 
-    async def _newest(self, dead: QueueKeys, count: int) -> tuple[list[BriefLetter], bool]:
-        """The newest letters, newest first, and whether they are all."""
+    async def _newest(
+        self, dead: QueueKeys, count: int, source: str | None
+    ) -> tuple[list[BriefLetter], bool]:
+        """The newest letters, newest first, and whether they are all.
+
+        source: of that queue; None: of all. Where nothing says that letters are to be expected, one page without any
+        is the end of the search.
+        """
         found: list[BriefLetter] = []
         limit = min(count + 1, LETTERS_PER_PAGE)
-        async for page in self._letters(dead, brief=True, newest_first=True, limit=limit):
+        listing = ListDeadLettersCommand(dead.meta, source=source, limit=limit, newest_first=True, brief=True)
+        async for page in self._pages(listing):
             found += page.brief
             if len(found) > count:
                 return found[:count], False
+            if source is None and not page.brief:
+                return found, page.following is None
         return found, True
 
-    async def _oldest(self, dead: QueueKeys) -> BriefLetter | None:
+    async def _oldest(self, dead: QueueKeys, source: str | None) -> BriefLetter | None:
         pages = 0
-        async for page in self._letters(dead, brief=True, limit=1):
+        async for page in self._pages(ListDeadLettersCommand(dead.meta, source=source, limit=1, brief=True)):
             pages += 1
             if page.brief or pages == PAGES_FOR_THE_OLDEST:
                 return page.brief[0] if page.brief else None

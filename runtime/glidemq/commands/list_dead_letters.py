@@ -1,4 +1,4 @@
-"""List the dead letters of one queue."""
+"""List the dead letters of one queue, or of all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from glidemq.commands.status import expect_ok
 
 
 class BriefLetter(NamedTuple):
-    """What a summary needs of a letter. timestamp_ms: of its arrival. reason: its start."""
+    """What a summary needs of a letter. timestamp_ms: of its arrival. reason: its start. source: whose job failed."""
 
     id: str
     timestamp_ms: int
     error: str
     reason: str
+    source: str
 
 
 class LettersPage(NamedTuple):
@@ -30,7 +31,7 @@ class LettersPage(NamedTuple):
 class ListDeadLettersCommand(Command[LettersPage]):
     """The jobs of this queue that are letters of the queue `source`, in the order of their arrival, or the other way.
 
-    A page may hold none and still have a `following`.
+    source: None lists the letters of all queues. A page may hold none and still have a `following`.
     """
 
     function = "gmq_list_dead_letters"
@@ -42,7 +43,7 @@ class ListDeadLettersCommand(Command[LettersPage]):
         self,
         queue_key: str,
         *,
-        source: str,
+        source: str | None,
         limit: int = 100,
         newest_first: bool = False,
         brief: bool = False,
@@ -59,7 +60,7 @@ class ListDeadLettersCommand(Command[LettersPage]):
         return pack(
             {
                 "v": CALL_VERSION,
-                "source": self.source,
+                "source": False if self.source is None else self.source,
                 "limit": self.limit,
                 "newest_first": self.newest_first,
                 "brief": self.brief,
@@ -87,5 +88,5 @@ class ListDeadLettersCommand(Command[LettersPage]):
 
 
 def _brief(letter: list[bytes]) -> BriefLetter:
-    job_id, timestamp, error, reason = (text.decode(errors="replace") for text in letter)
-    return BriefLetter(job_id, int(float(timestamp)), error, reason)
+    job_id, timestamp, error, reason, source = (text.decode(errors="replace") for text in letter)
+    return BriefLetter(job_id, int(float(timestamp)), error, reason, source)
