@@ -11,7 +11,7 @@ import pytest
 import valkey
 import zstandard
 
-from glidemq import Job, Queue, SerializationError, SyncJob, ValidationError, Worker
+from glidemq import FlowProducer, Job, Queue, SerializationError, SyncJob, ValidationError, Worker, chain
 from glidemq.payload import MAX_PAYLOAD_BYTES, PLAIN_PAYLOAD, Payload
 from glidemq.payload.compression import check_compression, inflate
 from tests.client.conftest import hash_of
@@ -63,6 +63,50 @@ async def test_data_is_stored_compressed_and_read_by_queues_and_workers_without_
         found = await reader.get_job(one.id)
         assert found is not None
         assert found.data == "rewritten"
+
+
+@pytest.mark.parametrize(("compression", "marker"), [("gzip", "gz:"), ("zstd", "zs:"), ("none", '{"re')])
+async def test_the_jobs_of_a_flow_are_stored_compressed_children_included(
+    server: ValkeyServer, raw: valkey.Valkey, queue_name: str, compression: Any, marker: str
+) -> None:
+    seen: list[Any] = []
+    child = {"name": "child", "queue_name": queue_name, "data": REPORT}
+    async with (
+        FlowProducer(connection=server.url, compression=compression) as flows,
+        Queue[Any, Any](queue_name, connection=server.url) as queue,
+    ):
+        root = await flows.add(
+            {"name": "root", "queue_name": queue_name, "data": REPORT, "children": [child, child]}  # type: ignore[list-item]
+        )
+        graph = await flows.add_dag(
+            [
+                {"name": "first", "queue_name": queue_name, "data": REPORT},
+                {"name": "then", "queue_name": queue_name, "data": REPORT, "deps": ["first"]},
+            ]
+        )
+        link = {"name": "link", "data": REPORT}
+        last = await chain(queue_name, [link, link], connection=server.url, compression=compression)  # type: ignore[list-item]
+        jobs = [
+            *(node.job for node in (root, *root.children, last, *last.children)),
+            *graph.values(),
+        ]
+        assert len(jobs) == 7
+        for job in jobs:
+            assert job.data == REPORT
+            text = hash_of(raw, queue, job.id)["data"]
+            assert text.startswith(marker)
+            assert (len(text) < 500) is (compression != "none")
+        async with Worker[Any, Any](queue_name, lambda job: seen.append(job.data), connection=server.url):
+            for job in (root.job, last.job, graph["then"]):
+                found = await queue.get_job(job.id)
+                assert found is not None
+                assert await found.wait_until_finished(poll=0.01) == "completed"
+    assert seen == [REPORT] * 7
+
+
+def test_unknown_compression_of_a_flow_producer_is_refused() -> None:
+    with pytest.raises(ValidationError, match='compression must be "none", "gzip" or "zstd"'):
+        FlowProducer(connection="valkey://localhost", compression="lz4")  # type: ignore[arg-type]
 
 
 def test_gzip_data_of_node_is_read_and_ours_is_what_node_inflates() -> None:

@@ -9,12 +9,14 @@ from typing import Any, NotRequired, TypedDict, cast
 import orjson
 
 from glidemq.client.graph_order import dependencies_of, levels_of, topo_sort
+from glidemq.client.new_jobs import data_as_stored
 from glidemq.commands.enqueue import Family, JobRow
 from glidemq.commands.keys import QueueKeys
 from glidemq.errors import SerializationError, ValidationError
 from glidemq.options import JobOptions, WireOptions, check_job_name, check_queue_name, to_wire
 from glidemq.options.nested import unknown_name
 from glidemq.payload import Payload
+from glidemq.payload.compression import Compression
 
 _TOGETHER = "lifo and ordering.key cannot be used together"
 
@@ -109,11 +111,12 @@ class PlannedJob:
 
 
 class FlowPreparation:
-    """Checks and serializes the jobs of flows for one producer."""
+    """Checks, serializes and compresses the jobs of flows for one producer."""
 
-    def __init__(self, payload: Payload, prefix: str) -> None:
+    def __init__(self, payload: Payload, prefix: str, compression: Compression | None) -> None:
         self._payload = payload
         self._prefix = prefix
+        self._compression = compression
 
     def prepare(self, given: Mapping[str, Any], kind: type[FlowJob] | type[DagNode], what: str) -> PlannedJob:
         """One job without its relatives. `what` it is called in errors, "Flow job" for example.
@@ -127,11 +130,12 @@ class FlowPreparation:
             if name not in members:
                 raise unknown_name(name, members, f"member of a {what.lower()}")
         name = check_job_name(given.get("name"))
+        data = given.get("data", {})
         try:
             return PlannedJob(
                 name,
-                given.get("data", {}),
-                self._payload.dump_data(given.get("data", {})),
+                data,
+                data_as_stored(data, self._payload, self._compression),
                 self._options(given.get("opts"), name, what),
                 QueueKeys(self._prefix, check_queue_name(given.get("queue_name"))),
             )

@@ -26,6 +26,7 @@ from glidemq.job import Job
 from glidemq.options import Budget, check_job_id, check_prefix, check_queue_name
 from glidemq.options.budget import budget_to_wire
 from glidemq.payload import Payload
+from glidemq.payload.compression import CompressionName, check_compression
 from glidemq.serializer import JSON_SERIALIZER, Serializer
 
 R = TypeVar("R")
@@ -50,8 +51,8 @@ class FlowProducer:
     A parent is parked in state "waiting-children", where it holds no slot of any worker, until all its children have
     ended; each child's `on_failure` says what its failure means. Constructing one does no I/O. `async with` closes it.
 
-    connection, client, prefix, serializer: as for `Queue`; a borrowed client is never closed. The serializer is that of
-    all queues involved.
+    connection, client, prefix, serializer, compression: as for `Queue`; a borrowed client is never closed. The
+    serializer is that of all queues involved, and the compression is for the data of all jobs, children included.
 
     Raises ValidationError and ConfigurationError as `Queue` does. Source: features page, section 22.
     """
@@ -63,10 +64,11 @@ class FlowProducer:
         client: Connection | None = None,
         prefix: str = DEFAULT_PREFIX,
         serializer: Serializer = JSON_SERIALIZER,
+        compression: CompressionName | None = None,
     ) -> None:
         self._payload = Payload(serializer)
         self._prefix = check_prefix(prefix)
-        self._preparation = FlowPreparation(self._payload, self._prefix)
+        self._preparation = FlowPreparation(self._payload, self._prefix, check_compression(compression))
         self._connection, self._owned = choose_connection(connection, client)
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closing: asyncio.Task[None] | None = None

@@ -18,6 +18,7 @@ from glidemq.connection import Connection
 from glidemq.errors import ValidationError
 from glidemq.job import Job
 from glidemq.options import JobOptions
+from glidemq.payload.compression import CompressionName
 from glidemq.serializer import Serializer
 
 GROUP_NAME: Final = "__group__"
@@ -30,6 +31,7 @@ class ProducerArguments(TypedDict, total=False):
     client: Connection | None
     prefix: str
     serializer: Serializer
+    compression: CompressionName | None
 
 
 class ShapeJob(TypedDict):

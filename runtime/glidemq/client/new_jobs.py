@@ -39,9 +39,7 @@ class JobPreparation:
         """One job, ready to leave. Raises ValidationError and SerializationError."""
         check_job_name(name)
         wire = to_wire(options) if options else NO_OPTIONS
-        text = self._payload.dump_data(data)
-        if self._compression is not None:
-            text = self._compression.deflate(text)
+        text = data_as_stored(data, self._payload, self._compression)
         return PreparedJob(job_row(name, text, wire), name, data, text, wire)
 
     def prepare_all(self, jobs: Iterable[NewJob[In]]) -> list[PreparedJob[In]]:
@@ -59,6 +57,12 @@ class JobPreparation:
         except (ValidationError, SerializationError) as error:
             error.add_note(f"This is job {index} of add_bulk; nothing was added.")
             raise
+
+
+def data_as_stored(data: object, payload: Payload, compression: Compression | None) -> bytes:
+    """The text that a new job's hash gets. Raises ValidationError for one that is too long, and SerializationError."""
+    text = payload.dump_data(data)
+    return text if compression is None else compression.deflate(text)
 
 
 def job_row(
