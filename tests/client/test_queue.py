@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import valkey
 
-from glidemq import Job, JobStateError, Queue, ValidationError
+from glidemq import FlowProducer, Job, JobStateError, Queue, ValidationError
 from tests.client.conftest import AnyQueue
 from tests.testkit.server import ValkeyServer
 
@@ -77,6 +77,23 @@ async def test_jobs_are_listed_and_counted_by_state(queue: AnyQueue, raw: valkey
     assert counts["prioritized"] == 1
 
 
+async def test_parents_are_listed_while_they_wait_for_their_children(
+    queue: AnyQueue, server: ValkeyServer
+) -> None:
+    child = {"name": "child", "queue_name": queue.name}
+    async with FlowProducer(connection=server.url) as flows:
+        roots = await flows.add_bulk(
+            [{"name": "root", "queue_name": queue.name, "data": n, "children": [child]} for n in range(120)]  # type: ignore[list-item]
+        )
+    waiting = await queue.get_jobs("waiting-children")
+    assert sorted(job.data for job in waiting) == list(range(120))
+    assert {await job.get_state() for job in waiting[:3]} == {"waiting-children"}
+    assert len(await queue.get_jobs("waiting-children", 0, 9)) == 10
+    await queue.remove(roots[0].children[0].job.id)
+    waiting = await queue.get_jobs("waiting-children", exclude_data=True)
+    assert {node.job.id for node in roots} - {job.id for job in waiting} == {roots[0].job.id}
+
+
 async def test_range_is_inclusive_and_may_count_from_the_end(queue: AnyQueue) -> None:
     await queue.add_bulk([("n", n) for n in range(250)])
     assert [job.data for job in await queue.get_jobs("waiting", 0, 1)] == [0, 1]
@@ -93,6 +110,10 @@ async def test_range_is_inclusive_and_may_count_from_the_end(queue: AnyQueue) ->
         (("waiting", 0, "1"), "end must be an integer"),
         (("waiting", 2, 1), "end must be >= start when both are non-negative"),
         (("done",), "jobs can be listed by state waiting, active, delayed"),
+        (
+            ("group-waiting",),
+            "each group keeps its own: search_jobs\\(state='group-waiting'\\) looks through all",
+        ),
     ],
 )
 async def test_bad_range_or_state_is_refused_before_any_call(

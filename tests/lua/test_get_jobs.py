@@ -142,6 +142,17 @@ def test_skipping_far_into_the_stream_is_divided_into_calls(call: Call, queue: R
     assert read(call, queue, "waiting", 4400, 4400) == (["j4400"], 5)
 
 
+def test_parents_that_wait_are_listed_and_those_that_do_not_any_more_are_left_out(
+    call: Call, queue: RawQueue
+) -> None:
+    for number, state in enumerate(["waiting-children", "failed", "waiting-children", "waiting-children"]):
+        queue.add_scored("x-py:parents", f"p{number}", 9000 + number, state=state)
+    queue.client.delete(queue.key("job:p3"))
+    assert read(call, queue, "waiting-children")[0] == ["p0", "p2"]
+    assert read(call, queue, "waiting-children", 2, 2)[0] == ["p2"]
+    assert read(call, queue, "waiting-children", 1, 1)[0] == []
+
+
 def test_payload_is_left_out_on_request(call: Call, queue: RawQueue) -> None:
     queue.add_waiting("a")
     _, jobs, _ = call("get_jobs", queue.name, state="waiting", start=0, end=-1, exclude_data=True)

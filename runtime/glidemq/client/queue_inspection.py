@@ -41,8 +41,10 @@ class QueueInspection(QueueHandle, Generic[In, Out]):
         the end.
 
         state: waiting, active, delayed (as in Node: all that is scheduled, the prioritized included),
-            prioritized, completed, failed or suspended. Waiting jobs come in the order in which they will
-            start, finished ones oldest first. Jobs that move meanwhile may be missed or seen twice.
+            prioritized, completed, failed, suspended or waiting-children. Waiting jobs come in the order in which
+            they will start, finished ones oldest first, parents that wait for their children in none; a parent that
+            Node parked is listed once a child of it has ended, `search_jobs` finds it before. Jobs that move
+            meanwhile may be missed or seen twice.
 
         Raises:
             ValidationError: another state, or no such range.
@@ -61,14 +63,14 @@ class QueueInspection(QueueHandle, Generic[In, Out]):
     ) -> list[Job[In, Out]]:
         """The jobs that meet all conditions, at most `limit` of them.
 
-        state: exactly this one, in the order of `get_jobs`; also group-waiting and waiting-children.
+        state: exactly this one, in the order of `get_jobs`; group-waiting as well.
         name: exactly this one. Both None: any.
         data: members that the job's data, once deserialized, has with equal values, whatever else it has.
         exclude_data: leave data and return value out of what is returned.
 
-        Without a state, and for the two states named above, every job of the queue is looked at, in no order. The
-        server is asked in many short calls; only jobs whose state and name fit are sent. Jobs that move meanwhile may
-        be missed.
+        Without a state, and for group-waiting and waiting-children, every job of the queue is looked at, in no order.
+        The server is asked in many short calls; only jobs whose state and name fit are sent. Jobs that move meanwhile
+        may be missed.
 
         Raises:
             ValidationError: an unknown state, a limit that is no positive integer, data that is no mapping.

@@ -12,8 +12,17 @@ from glidemq.commands.job_fields import JobFields, job_fields
 from glidemq.commands.status import expect_ok
 from glidemq.errors import ValidationError
 
-# What get_jobs can list: the states whose jobs stand in some structure, in the order of the server's listing.
-LISTABLE_STATES = ("waiting", "active", "delayed", "prioritized", "completed", "failed", "suspended")
+# What get_jobs can list: the states whose jobs stand in some structure.
+LISTABLE_STATES = (
+    "waiting",
+    "active",
+    "delayed",
+    "prioritized",
+    "completed",
+    "failed",
+    "suspended",
+    "waiting-children",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,14 @@ class GetJobsCommand(Command[JobsPage]):
         super().__init__(queue_key)
         check_range(start, end)
         if state not in LISTABLE_STATES:
-            raise ValidationError(f"jobs can be listed by state {', '.join(LISTABLE_STATES)}, not {state!r}")
+            hint = (
+                "; each group keeps its own: search_jobs(state='group-waiting') looks through all jobs"
+                if state == "group-waiting"
+                else ""
+            )
+            raise ValidationError(
+                f"jobs can be listed by state {', '.join(LISTABLE_STATES)}, not {state!r}{hint}"
+            )
         self.state = state
         self.start = start
         self.end = end

@@ -12,7 +12,7 @@ from glidemq.commands.job_fields import JobFields, job_fields
 from glidemq.commands.status import expect_ok
 from glidemq.errors import ValidationError
 
-SEARCHABLE_STATES = (*LISTABLE_STATES, "group-waiting", "waiting-children")
+SEARCHABLE_STATES = (*LISTABLE_STATES, "group-waiting")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 -- get_jobs: the jobs of a state by position, one bounded page of the range at a time.
 -- Moves:  nothing
--- Keys:   stream, priority, lifo, scheduled, completed, failed, suspended, x-py:active:*, jobs
+-- Keys:   stream, priority, lifo, scheduled, completed, failed, suspended, x-py:parents, x-py:active:*, jobs
 -- Args:   state, start, end (inclusive; negative counts from the end), exclude_data, resume (from the last reply)
 -- Reply:  {"ok", {{field, value, ...}, ...}, resume or false} | {"unknown_state"}
 --         A position whose job is gone is left out, so a page may be short or empty and yet not the last.

@@ -7,8 +7,8 @@
 -- Errors: bad_argument
 -- Events: none
 --
--- Jobs of a state that has no structure of its own (parents that wait for children, those parked in one of many
--- groups), and jobs of any state, are found by a scan for their hashes. In a cluster that walks over the one slot.
+-- Jobs of a state whose structures do not name all of them (parents that wait for children, those parked in one of
+-- many groups), and jobs of any state, are found by a scan for their hashes. In a cluster that walks over the one slot.
 local SPEC = { state = "?string", name = "?string", exclude_data = "?boolean", resume = "?table" }
 
 local PAGE_JOBS = 100
@@ -84,7 +84,7 @@ Library.command("search_jobs", { "no-writes" }, SPEC, function(keys, args)
   end
   local jobs = {}
   local collect = collector(keys, args, jobs)
-  local segments = args.state and Listing.segments(keys, args.state)
+  local segments = args.state and args.state ~= "waiting-children" and Listing.segments(keys, args.state)
   local rest
   if segments and not (resume and resume[1] == SCAN) then
     rest = Walk.advance(segments, resume or Walk.start(segments, 0, -1), BUDGET, collect)

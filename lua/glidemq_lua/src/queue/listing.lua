@@ -1,5 +1,6 @@
 -- Listing: the ids of the jobs in a state by position, a bounded page at a time, in the order in which they would
--- start (waiting), become due (delayed, prioritized, suspended) or have ended (completed, failed).
+-- start (waiting), become due (delayed, prioritized, suspended) or have ended (completed, failed); parents that wait
+-- for their children come in no order.
 -- Each state is a row of segments (see Walk).
 local Listing = {}
 
@@ -144,6 +145,16 @@ local function prioritized(keys)
   }
 end
 
+-- The parents that somebody looks after: one of another library is among them once it has heard of a child.
+local function waiting_parents(keys)
+  local segment = zset(keys.parent_looks)
+  -- What does not wait any more stands there until it is looked at.
+  segment.job_at = function(id)
+    return redis.pcall("HGET", keys.job .. id, "state") == "waiting-children" and id
+  end
+  return segment
+end
+
 local STATES = {
   waiting = function(keys)
     return {
@@ -176,6 +187,9 @@ local STATES = {
   end,
   suspended = function(keys)
     return { zset(keys.suspended) }
+  end,
+  ["waiting-children"] = function(keys)
+    return { waiting_parents(keys) }
   end,
 }
 

@@ -63,7 +63,10 @@ function Walk.advance(segments, walk, budget, visit)
         skip = skip - 1
       else
         take = take - 1
-        local id = segment.job_at and segment.job_at(found[index]) or found[index]
+        local id = found[index]
+        if segment.job_at then
+          id = segment.job_at(id)
+        end
         local full = id and visit(id)
         if take == 0 then
           return nil
