@@ -164,13 +164,13 @@ async def observing() -> None:
 
 async def mistakes(queue: Queue[Image, Thumb], events: QueueEvents) -> None:
     """Each line is wrong, and both checkers say so: an unused ignore is an error."""
-    await queue.add("n", 5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    await queue.add("n", Image("a"), jobId="x")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
-    await queue.add("n", Image("a"), lifo=1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    await queue.add("n", 5)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
+    await queue.add("n", Image("a"), jobId="x")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    await queue.add("n", Image("a"), lifo=1)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
     await queue.add_and_wait("n", Image("a"), waitTimeout=5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     await queue.clean(1, 2, "waiting")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     Queue("q", compression="lz4")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    await queue.add_bulk([("n", 5)])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
+    await queue.add_bulk([("n", 5)])  # type: ignore[list-item] # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def wrong(event: RetryingEvent) -> None: ...
 

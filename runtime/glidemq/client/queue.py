@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Generic
+from typing import Any, Generic, overload
 
 from typing_extensions import Unpack
 
@@ -22,7 +22,7 @@ from glidemq.connection import Connection
 from glidemq.errors import JobStateError, ValidationError
 from glidemq.job import Job
 from glidemq.job.record import In, Out
-from glidemq.options import Duration, JobOptions, duration_ms
+from glidemq.options import Duration, JobOptions, PlainJobOptions, duration_ms
 from glidemq.options.dead_letter_queue import DeadLetterQueue, dead_letter_queue_on_wire
 from glidemq.payload.compression import CompressionName
 from glidemq.serializer import JSON_SERIALIZER, Serializer
@@ -96,6 +96,18 @@ class Queue(
 
     # -- adding ------------------------------------------------------------------------------------------
 
+    @overload
+    async def add(
+        self,
+        name: str,
+        data: In,
+        *,
+        job_id: None = None,
+        deduplication: None = None,
+        **options: Unpack[PlainJobOptions],
+    ) -> Job[In, Out]: ...
+    @overload
+    async def add(self, name: str, data: In, **options: Unpack[JobOptions]) -> Job[In, Out] | None: ...
     async def add(self, name: str, data: In, **options: Unpack[JobOptions]) -> Job[In, Out] | None:
         """Add a job. Adds that are in flight together share a call to the server and keep their order.
 
@@ -104,7 +116,8 @@ class Queue(
         options: see `JobOptions`.
 
         Returns None when nothing was added: the add repeats an earlier one (option `deduplication`), or a job with
-        the given `job_id` exists. The job's `timestamp` is this host's time until it is refreshed.
+        the given `job_id` exists. Without these two options there is always a job. The job's `timestamp` is this
+        host's time until it is refreshed.
 
         Raises, before anything is sent: ValidationError, SerializationError, ClosedError. Afterwards:
         QueueFullError (`max_waiting`, or no memory), ConnectionError (not added), UnknownOutcomeError (added or not).
@@ -114,6 +127,10 @@ class Queue(
         job_id = await self._add(new)
         return None if job_id is None else self._added(job_id, new)
 
+    @overload  # for mypy, which cannot tell a pair from a triple where either may stand
+    async def add_bulk(self, jobs: Iterable[tuple[str, In]]) -> list[Job[In, Out]]: ...
+    @overload
+    async def add_bulk(self, jobs: Iterable[NewJob[In]]) -> list[Job[In, Out]]: ...
     async def add_bulk(self, jobs: Iterable[NewJob[In]]) -> list[Job[In, Out]]:
         """Add many jobs in few calls: the jobs in order, without those that `add` would return None for.
 

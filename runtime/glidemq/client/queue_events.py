@@ -14,6 +14,7 @@ from typing import Any, Literal, Self, TypeAlias, TypeVar, overload
 from glidemq.client.events import (
     TYPED_EVENTS,
     AddedEvent,
+    BudgetExceededEvent,
     CompletedEvent,
     CountEvent,
     DelayChangedEvent,
@@ -23,6 +24,7 @@ from glidemq.client.events import (
     GroupRateLimitedEvent,
     PriorityChangedEvent,
     ProgressEvent,
+    ResumedEvent,
     RetryingEvent,
     UsageEvent,
     parse_event,
@@ -172,6 +174,10 @@ class QueueEvents:
     ) -> None: ...
     @overload
     def on(self, event: Literal["delay-changed"], handler: Handler[DelayChangedEvent], /) -> None: ...
+    @overload
+    def on(self, event: Literal["resumed"], handler: Handler[ResumedEvent], /) -> None: ...
+    @overload
+    def on(self, event: Literal["budget-exceeded"], handler: Handler[BudgetExceededEvent], /) -> None: ...
     @overload
     def on(
         self, event: Literal["cleaned", "drained", "retried"], handler: Handler[CountEvent], /

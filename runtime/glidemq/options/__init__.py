@@ -7,7 +7,15 @@ from glidemq.options.dead_letter_queue import DeadLetterQueue
 from glidemq.options.deduplication import Deduplication, DeduplicationMode
 from glidemq.options.durations import Duration, duration_ms
 from glidemq.options.fallbacks import Fallback
-from glidemq.options.job_options import NO_OPTIONS, JobOptions, OnFailure, WireOptions, from_wire, to_wire
+from glidemq.options.job_options import (
+    NO_OPTIONS,
+    JobOptions,
+    OnFailure,
+    PlainJobOptions,
+    WireOptions,
+    from_wire,
+    to_wire,
+)
 from glidemq.options.limit_key import LimitKey
 from glidemq.options.names import check_job_id, check_job_name, check_prefix, check_queue_name
 from glidemq.options.ordering import Ordering, TokenBucket
@@ -40,6 +48,7 @@ __all__ = [
     "OnFailure",
     "Ordering",
     "ParentJob",
+    "PlainJobOptions",
     "RateLimit",
     "RepeatableJob",
     "Retention",

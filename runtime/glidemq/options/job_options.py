@@ -53,7 +53,31 @@ OnFailure: TypeAlias = Literal["fail_parent", "ignore", "remove", "continue"]
 MIN_LOCK_MS, MAX_LOCK_MS = 1_000, 86_400_000
 
 
-class JobOptions(TypedDict, total=False):
+class PlainJobOptions(TypedDict, total=False):
+    """The options of `JobOptions` with which an add always adds a job: all but `job_id` and `deduplication`."""
+
+    on_failure: OnFailure | None
+    parent: ParentJob | Mapping[str, str] | None
+    parents: Sequence[ParentJob | Mapping[str, str]] | None
+    delay: Duration | None
+    priority: int | None
+    lifo: bool | None
+    ordering: Ordering | Mapping[str, Any] | None
+    cost: float | None
+    ttl: Duration | None
+    attempts: int | None
+    backoff: Backoff | Mapping[str, Any] | None
+    estimated_tokens: int | None
+    timeout: Duration | None
+    lock_duration: Duration | None
+    fallbacks: Sequence[Fallback | Mapping[str, Any]] | None
+    stream_limit: int | None
+    stream_ttl: Duration | None
+    remove_on_complete: bool | int | Retention | Mapping[str, Any] | None
+    remove_on_fail: bool | int | Retention | Mapping[str, Any] | None
+
+
+class JobOptions(PlainJobOptions, total=False):
     """Options of `Queue.add`; all optional, None meaning "not given". Source: features page, section 4.
 
     job_id: an id of one's own, unique in the queue; adding it twice adds nothing the second time.
@@ -84,25 +108,6 @@ class JobOptions(TypedDict, total=False):
 
     job_id: str | None
     deduplication: Deduplication | Mapping[str, Any] | None
-    on_failure: OnFailure | None
-    parent: ParentJob | Mapping[str, str] | None
-    parents: Sequence[ParentJob | Mapping[str, str]] | None
-    delay: Duration | None
-    priority: int | None
-    lifo: bool | None
-    ordering: Ordering | Mapping[str, Any] | None
-    cost: float | None
-    ttl: Duration | None
-    attempts: int | None
-    backoff: Backoff | Mapping[str, Any] | None
-    estimated_tokens: int | None
-    timeout: Duration | None
-    lock_duration: Duration | None
-    fallbacks: Sequence[Fallback | Mapping[str, Any]] | None
-    stream_limit: int | None
-    stream_ttl: Duration | None
-    remove_on_complete: bool | int | Retention | Mapping[str, Any] | None
-    remove_on_fail: bool | int | Retention | Mapping[str, Any] | None
 
 
 class WireOptions(NamedTuple):

@@ -23,15 +23,16 @@ from glidemq.serializer import JSON_SERIALIZER, Serializer
 from glidemq.worker.arguments import block_s
 from glidemq.worker.borrowed_client import BorrowedClient
 from glidemq.worker.delivery_pump import DeliveryPump
+from glidemq.worker.handlers import Handlers
 from glidemq.worker.local_executions import TaskExecution, ThreadExecution
 from glidemq.worker.observed_processor import observed
 from glidemq.worker.subscription_settings import SubscriptionSettings
-from glidemq.worker.worker_events import WorkerEvent, WorkerEvents
+from glidemq.worker.worker_events import WorkerEvents
 
 DELIVER_FOR_S = 5.0
 
 
-class BroadcastWorker(Generic[In, Out]):
+class BroadcastWorker(Handlers, Generic[In, Out]):
     """Processes the messages of a broadcast for one subscription, in this process and event loop.
 
         async with BroadcastWorker("orders", send_mail, subscription="mail", subjects=["orders.*.created"]) as worker:
@@ -267,22 +268,6 @@ class BroadcastWorker(Generic[In, Out]):
     def abort_job(self, job_id: str) -> bool:
         """Set the abort signal of a message that runs here; False if it does not."""
         return self._pump is not None and self._pump.abort(job_id.encode())
-
-    def on(self, event: WorkerEvent, handler: Callable[..., Any] | None = None) -> Any:
-        """Call `handler` at every event of this kind; also usable as a decorator. Events are those of `Worker`, save
-        `drained`.
-
-        Raises ValidationError for an unknown event.
-        """
-        if handler is not None:
-            self._events.on(event, handler)
-            return None
-
-        def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            self._events.on(event, function)
-            return function
-
-        return register
 
 
 def _subscription(name: object) -> str:

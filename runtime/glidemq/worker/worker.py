@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Self, TypeAlias, overload
+from typing import Any, Generic, Self, TypeAlias
 
 from glidemq.actors.cell import Cell
 from glidemq.actors.cell_settings import CellSettings
@@ -39,10 +39,11 @@ from glidemq.rings.cancel_board import CancelReason
 from glidemq.serializer import JSON_SERIALIZER, Serializer
 from glidemq.worker.arguments import block_s, borrowed_client, interval_s, whole
 from glidemq.worker.draining import until_empty
+from glidemq.worker.handlers import Handlers
 from glidemq.worker.local_batches import TaskBatches, ThreadBatches
 from glidemq.worker.local_executions import TaskExecution, ThreadExecution
 from glidemq.worker.observed_processor import observed
-from glidemq.worker.worker_events import WorkerEvent, WorkerEvents
+from glidemq.worker.worker_events import WorkerEvents
 
 log = logging.getLogger("glidemq.worker")
 
@@ -53,7 +54,7 @@ DRAIN_CHECK_S = 0.1
 Execution: TypeAlias = TaskExecution | ThreadExecution | TaskBatches | ThreadBatches
 
 
-class Worker(Generic[In, Out]):
+class Worker(Handlers, Generic[In, Out]):
     """Processes one queue's jobs in this process and event loop.
 
         async with Worker("emails", send) as worker:
@@ -369,27 +370,6 @@ class Worker(Generic[In, Out]):
                 self._link.abort(lease, CancelReason.ABORT)
                 return True
         return False
-
-    @overload
-    def on(self, event: WorkerEvent) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
-    @overload
-    def on(self, event: WorkerEvent, handler: Callable[..., Any]) -> None: ...
-    def on(self, event: WorkerEvent, handler: Callable[..., Any] | None = None) -> Any:
-        """Call `handler` at every event of this kind; also usable as a decorator, `@worker.on("completed")`.
-
-        active(job), completed(job, result), failed(job, error) for every failed attempt, error(error) while the
-        server is away, stalled(job_id) of another worker, budget-exceeded(job_id, root_id), drained(), closing(),
-        closed(). Raises ValidationError for an unknown event.
-        """
-        if handler is not None:
-            self._events.on(event, handler)
-            return None
-
-        def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            self._events.on(event, function)
-            return function
-
-        return register
 
     def _note_start(self) -> None:
         self._busy = True
