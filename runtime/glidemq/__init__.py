@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from glidemq import limits
     from glidemq.app import App, Processor
     from glidemq.client.broadcast import Broadcast
     from glidemq.client.dead_letter_summary import DeadLetterSummary, FailureClass, ReplayStatistics
@@ -324,6 +325,7 @@ __all__ = [
     "get_usage_summary",
     "graceful_shutdown",
     "group",
+    "limits",
     "match_subject",
     "serverless_pool",
     "topo_sort",
@@ -335,6 +337,8 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is not None:
         value = getattr(importlib.import_module(home), name)
+    elif name == "limits":
+        value = importlib.import_module("glidemq.limits")
     elif name == "__version__":
         value = importlib.import_module("importlib.metadata").version("glidemq")
     else:

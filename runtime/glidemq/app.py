@@ -128,6 +128,9 @@ class App:
         self._processors: dict[str, Processor[Any, Any]] = {}
         self._pools: dict[str, Pool] = {}
 
+    def __repr__(self) -> str:
+        return f"<App: {', '.join(map(repr, self._processors)) or 'no processors'}>"
+
     @property
     def processors(self) -> Mapping[str, Processor[Any, Any]]:
         """Queue name to processor, in the order in which they were declared; read-only."""

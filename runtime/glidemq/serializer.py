@@ -42,6 +42,9 @@ class JsonSerializer:
     rounded.
     """
 
+    def __repr__(self) -> str:
+        return "JSON_SERIALIZER"
+
     def serialize(self, value: Any, /) -> str:
         """See `dump_json`."""
         return dump_json(value).decode()

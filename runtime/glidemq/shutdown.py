@@ -75,6 +75,9 @@ class GracefulShutdown:
         for number in SIGNALS:
             self._loop.add_signal_handler(number, self._signalled, number)
 
+    def __repr__(self) -> str:
+        return f"<GracefulShutdown of {self._components}>"
+
     def __await__(self) -> Generator[Any, None, None]:
         # Shielded: whoever gives up waiting must not keep the others from being told.
         return asyncio.shield(self._ended).__await__()

@@ -28,3 +28,9 @@ def choose_connection(
         return client, None
     owned = CommandConnection(resolve_connection(connection))
     return owned, owned
+
+
+def whereabouts(connection: object) -> str:
+    """Where a connection leads to, for the `repr` of what uses it; without user and password."""
+    options = getattr(connection, "options", None)  # one that a supervisor lends does not know
+    return f" at {options.place}" if isinstance(options, ConnectionOptions) else ""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
-from glidemq.client.connecting import choose_connection
+from glidemq.client.connecting import choose_connection, whereabouts
 from glidemq.client.flow_jobs import (
     DagNode,
     FlowJob,
@@ -78,6 +78,10 @@ class FlowProducer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def __repr__(self) -> str:
+        closed = "" if self._closing is None else ", closed"
+        return f"<FlowProducer{whereabouts(self._connection)}{closed}>"
 
     async def close(self) -> None:
         """Refuse further calls, let flows under way be added, close the connection unless it is borrowed.

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Self, TypeAlias, TypeVar, overload
 
+from glidemq.client.connecting import whereabouts
 from glidemq.client.events import (
     TYPED_EVENTS,
     AddedEvent,
@@ -110,6 +111,10 @@ class QueueEvents:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._closing.is_set() else ""
+        return f"<QueueEvents {self.name!r}{whereabouts(self._reader)}{closed}>"
 
     @property
     def last_event_id(self) -> str:

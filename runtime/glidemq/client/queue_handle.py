@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
 from glidemq.client.adder import Adder
 from glidemq.client.child_adding import add_child, stands_elsewhere
-from glidemq.client.connecting import choose_connection
+from glidemq.client.connecting import choose_connection, whereabouts
 from glidemq.client.new_jobs import JobPreparation, PreparedJob
 from glidemq.commands.command import Command
 from glidemq.commands.keys import DEFAULT_PREFIX, QueueKeys
@@ -104,6 +104,10 @@ class QueueHandle:
             await asyncio.wait(self._child_adds)
         if self._owned is not None:
             await self._owned.close()
+
+    def __repr__(self) -> str:
+        closed = "" if self._closing is None else ", closed"
+        return f"<{self._kind} {self.name!r}{whereabouts(self._connection)}{closed}>"
 
     def _check_open(self) -> None:
         if self._closing is not None:

@@ -87,6 +87,9 @@ class ServerlessPool:
             self._pooled[key] = _Pooled(producer, loop)  # the loop is held, so that no other gets its id
         return producer
 
+    def __repr__(self) -> str:
+        return f"<ServerlessPool of {self.size} producers>"
+
     @property
     def size(self) -> int:
         """How many producers are kept open."""

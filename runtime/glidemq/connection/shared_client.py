@@ -12,8 +12,20 @@ class SharedClient(CommandConnection):
         async with await SharedClient.connect("valkey://localhost") as client:
             async with Queue("thumbnails", client=client) as queue: ...
 
-    Stops when: its owner calls `close()`. Borrowers never do.
+    It may be made without `connect` too, and connects at its first use then.
+
+    connection: a URL, options, or the default as for `Queue`. client_name: what the server lists it as.
+
+    Stops when: its owner calls `close()`. Borrowers never do. Raises ConfigurationError for a malformed URL.
     """
+
+    def __init__(
+        self, connection: str | ConnectionOptions | None = None, *, client_name: str | None = None
+    ) -> None:
+        super().__init__(resolve_connection(connection), client_name=client_name)
+
+    def __repr__(self) -> str:
+        return f"<SharedClient at {self.options.place}>"
 
     @classmethod
     async def connect(
@@ -23,6 +35,6 @@ class SharedClient(CommandConnection):
 
         Raises ConfigurationError and ConnectionError, before any borrower meets them.
         """
-        client = cls(resolve_connection(connection), client_name=client_name)
+        client = cls(connection, client_name=client_name)
         await client.open()
         return client

@@ -42,6 +42,9 @@ class AbortSignal:
     def __init__(self, flag: AbortFlag | None = None) -> None:
         self._flag = flag
 
+    def __repr__(self) -> str:
+        return f"<AbortSignal: {self.reason or 'not set'}>"
+
     @property
     def aborted(self) -> bool:
         """True once the job should stop; it never becomes False again."""

@@ -240,6 +240,13 @@ class BroadcastWorker(Handlers, Generic[In, Out]):
         await self._events.wait_for_handlers()
         self._events.emit("closed")
 
+    def __repr__(self) -> str:
+        if self._closing is not None:
+            state = "closed"
+        else:
+            state = "paused" if self.is_paused() else "running" if self.is_running() else "not started"
+        return f"<BroadcastWorker {self.name!r} for {self.subscription!r} at {self._options.place}, {state}>"
+
     def is_running(self) -> bool:
         """True between `start` and `close`."""
         return self._pump is not None and self._closing is None

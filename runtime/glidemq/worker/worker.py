@@ -316,6 +316,13 @@ class Worker(Handlers, Generic[In, Out]):
         draining.result()
         return True
 
+    def __repr__(self) -> str:
+        if self._closing is not None:
+            state = "closed"
+        else:
+            state = "paused" if self.is_paused() else "running" if self.is_running() else "not started"
+        return f"<Worker {self.name!r} at {self._options.place}, {state}>"
+
     def is_running(self) -> bool:
         """True between `start` and `close`."""
         return self._cell is not None and self._closing is None
