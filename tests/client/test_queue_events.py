@@ -289,3 +289,11 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str) -> N
     with pytest.raises(ValidationError) as caught:
         QueueEvents(**{"name": "q", "connection": "valkey://127.0.0.1:1", **arguments})
     assert str(caught.value) == message
+
+
+async def test_name_of_no_event_is_refused_with_a_suggestion(queue_name: str) -> None:
+    events = QueueEvents(queue_name, connection="valkey://127.0.0.1:1")
+    misspelt: Any = "complete"
+    with pytest.raises(ValidationError, match=r"Unknown event 'complete': did you mean 'completed'\?"):
+        events.on(misspelt, print)
+    await events.close()

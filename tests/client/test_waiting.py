@@ -204,6 +204,16 @@ async def test_waiting_for_a_job_tells_its_final_state(queue: AnyQueue, start_wo
     assert bad.failed_reason == "no answer"
 
 
+async def test_short_job_is_not_waited_for_as_long_as_the_poll_says(
+    queue: AnyQueue, start_worker: Start
+) -> None:
+    job = await queue.add("n", 5, delay=0.05)
+    assert job is not None
+    await start_worker(answer)
+    async with asyncio.timeout(20):
+        assert await job.wait_until_finished(poll=900, timeout=999) == "completed"
+
+
 async def test_waiting_for_a_job_ends_with_the_time(queue: AnyQueue) -> None:
     job = await queue.add("n", 1)
     assert job is not None

@@ -45,6 +45,19 @@ def test_the_embedded_server_is_the_last_resort_and_said_aloud(
     assert not (tmp_path / ".glidemq").exists()  # nothing is started yet
 
 
+def test_the_embedded_server_is_mentioned_once_per_process_and_directory(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        for _ in range(3):
+            resolve_connection(None, environ={})
+    assert [record.args[0] for record in caplog.records if record.args] == [
+        str(tmp_path / name / ".glidemq") for name in ("a", "b")
+    ]
+
+
 def test_an_embedded_url_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
     resolve_connection("embedded:///x", environ={})
     assert caplog.records == []

@@ -32,10 +32,12 @@ def test_job_is_returned_with_every_field(call: Call, queue: RawQueue) -> None:
 
 def test_payload_is_left_out_on_request(call: Call, queue: RawQueue) -> None:
     queue.hash("7", state="failed", failedReason="boom", returnvalue="5", embedding=b"\xff\x00", lifo="1")
+    queue.hash("7", **{"usage:model": "m", "usage:totalTokens": "3"})
     status, flat = call("get_job", queue.name, id="7", exclude_data=True)
     found = dict(zip(flat[::2], flat[1::2], strict=True))
     assert status == b"ok"
     assert found[b"failedReason"] == b"boom" and found[b"lifo"] == b"1"
+    assert found[b"usage:model"] == b"m" and found[b"usage:totalTokens"] == b"3"
     assert not found.keys() & {b"data", b"returnvalue", b"embedding"}
 
 

@@ -104,6 +104,20 @@ async def working(
 # -- in one process ------------------------------------------------------------------------------------------
 
 
+async def test_amounts_without_a_fraction_read_as_integers(
+    queue: AnyQueue, flows: FlowProducer, working: list[Worker[Any, Any]]
+) -> None:
+    node = await flows.add(
+        calls(queue.name, queue.name, [100]), budget=Budget(max_total_tokens=1000, max_total_cost=0.5)
+    )
+    await end_of(node.job)
+    budget = await queue.get_flow_budget(node.job.id)
+    assert budget is not None
+    amounts = (budget.max_total_tokens, budget.used_tokens, budget.tokens, budget.reserved_tokens)
+    assert repr(amounts) == "(1000, 100, {'output': 100}, 0)"
+    assert repr((budget.max_total_cost, budget.used_cost)) == "(0.5, 0.1)"
+
+
 async def test_budget_is_stored_and_read_back(queue: AnyQueue, flows: FlowProducer) -> None:
     budget = Budget(
         max_total_tokens=1000,

@@ -60,6 +60,19 @@ async def test_each_retry_turns_to_the_next_entry_and_the_last_one_stays(
     assert plain.current_fallback is None
 
 
+async def test_without_attempts_every_entry_gets_one_and_given_attempts_stand(
+    server: ValkeyServer, queue: AnyQueue
+) -> None:
+    chained = await added(queue, ["OverloadedError"] * 9, fallbacks=CHAIN)
+    single = await added(queue, ["OverloadedError"] * 9, fallbacks=CHAIN, attempts=1)
+    async with Worker[Any, Any](queue.name, fall_back_async, connection=server.url):
+        assert await models(queue, chained) == ["primary", "a", "b", "c"]
+        assert await models(queue, single) == ["primary"]
+    assert (chained.opts["attempts"], chained.max_attempts, chained.attempts_made) == (4, 4, 4)
+    unchained = await added(queue, fallbacks=[])
+    assert unchained.max_attempts == 0
+
+
 @pytest.mark.parametrize("processor", PROCESSORS)
 async def test_entries_that_follow_other_errors_are_passed_over(
     server: ValkeyServer, queue: AnyQueue, processor: Callable[[Any], Any]
@@ -116,13 +129,16 @@ async def test_rate_limit_that_charges_nothing_moves_nothing(server: ValkeyServe
 
 async def test_chain_is_stored_as_node_reads_it_with_our_condition_beside(queue: AnyQueue, raw: Any) -> None:
     job = await added(
-        queue, fallbacks=[Fallback("a", "p", {"k": [1]}, on=(RateLimitedError, "Other")), Fallback("b")]
+        queue,
+        attempts=2,
+        fallbacks=[Fallback("a", "p", {"k": [1]}, on=(RateLimitedError, "Other")), Fallback("b")],
     )
     assert orjson.loads(raw.hget(queue.keys.job(job.id), "opts")) == {
+        "attempts": 2,
         "fallbacks": [
             {"model": "a", "provider": "p", "metadata": {"k": [1]}, "x-py:on": ["RateLimitedError", "Other"]},
             {"model": "b"},
-        ]
+        ],
     }
     stored = await queue.get_job(job.id)
     assert stored is not None

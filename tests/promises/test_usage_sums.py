@@ -142,3 +142,12 @@ async def test_span_that_makes_no_sense_is_refused_before_anything_is_sent(
 async def test_summary_of_several_queues_needs_to_know_the_server() -> None:
     with pytest.raises(ValidationError, match="get_usage_summary requires either `client` or `connection`"):
         await get_usage_summary(["q"])
+
+
+@pytest.mark.parametrize("queues", ["emails", 5, ["emails", 5]])
+async def test_what_is_no_sequence_of_queue_names_is_refused(queues: Any) -> None:
+    with pytest.raises(ValidationError, match=r"queues must be a sequence of names|Queue name must be"):
+        await get_usage_summary(queues, connection="valkey://127.0.0.1:1")
+    async with Queue[Any, Any]("q", connection="valkey://127.0.0.1:1") as unreachable:
+        with pytest.raises(ValidationError, match=r"queues must be a sequence of names|Queue name must be"):
+            await unreachable.get_usage_summary(queues=queues)

@@ -165,6 +165,9 @@ async def test_jobs_are_read_as_far_as_they_are_wanted(queue: AnyQueue) -> None:
     assert (bare.id, bare.name, bare.data) == ("1", "n1", {})
     ((some, _),) = await queue.vector_search(target, return_fields=["data", "return_value"])
     assert some.data == {"of": "n1"}
+    await full.report_usage(model="m", tokens={"input": 3})
+    ((used, _),) = await queue.vector_search(target, return_fields=["usage", "finishedOn"])
+    assert used.usage is not None and (used.usage.model, used.usage.total_tokens, used.data) == ("m", 3, {})
 
 
 async def test_vectors_of_other_sizes_and_of_no_direction_are_not_found(queue: AnyQueue) -> None:
@@ -264,6 +267,7 @@ async def test_vector_of_a_removed_job_is_refused(plain: AnyQueue) -> None:
             "attribute 'a' must be a finite number or text of at most 4096 bytes",
         ),
         (("v", [1.0], {f"a{n}": n for n in range(65)}), "at most 64 attributes"),
+        (("v", [1.0], ["tenant"]), "attributes must be a mapping of names to values"),
     ],
 )
 async def test_bad_vectors_are_refused_before_anything_is_sent(
@@ -314,10 +318,11 @@ async def test_missing_numpy_is_named_with_the_extra_that_brings_it(
     [
         ({"fields": [IndexField("state")]}, "index field 'state' is given twice"),
         ({"fields": ["tenant"]}, "an index field must be an IndexField or a mapping"),
-        ({"fields": [{}]}, "an index field lacks a field of IndexField"),
+        ({"fields": [{}]}, "an index field needs name"),
         ({"fields": [{"name": "a", "type": "GEO"}]}, "type must be TAG, NUMERIC or TEXT"),
         ({"fields": [IndexField("a b")]}, "an index field's name must be made of"),
-        ({"vector_field": {"name": "v"}}, "vector_field lacks a field of VectorField"),
+        ({"vector_field": {"name": "v"}}, "vector_field needs dimensions"),
+        ({"vector_field": {}}, "vector_field needs name and dimensions"),
         ({"vector_field": VectorField("v", 0)}, "vector_field.dimensions must be an integer between"),
         ({"vector_field": VectorField("v", 2, "TREE")}, "vector_field.algorithm must be HNSW or FLAT"),  # type: ignore[arg-type]
         ({"vector_field": VectorField("v", 2, "FLAT", "L1")}, "distance_metric must be COSINE, L2 or IP"),  # type: ignore[arg-type]
@@ -346,6 +351,8 @@ async def test_bad_indexes_are_refused_before_anything_is_sent(arguments: Any, m
         ({"score_field": "a b"}, "score_field must be made of"),
         ({"return_fields": "data"}, "return_fields must be a sequence of names"),
         ({"return_fields": [5]}, "return_fields must be a sequence of names"),
+        ({"return_fields": ["returnValue"]}, "did you mean 'return_value'"),
+        ({"return_fields": ["colour"]}, "Unknown field of a job in return_fields 'colour': known are"),
         ({"search_options": ["A", 5]}, "search_options must be a sequence of texts"),
     ],
 )

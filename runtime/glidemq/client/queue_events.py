@@ -9,7 +9,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, Self, TypeAlias, TypeVar, overload
+from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, get_args, overload
 
 from glidemq.client.connecting import whereabouts
 from glidemq.client.events import (
@@ -35,6 +35,7 @@ from glidemq.config import ConnectionOptions, resolve_connection
 from glidemq.connection import ReaderConnection
 from glidemq.errors import AuthenticationError, ClosedError, ConnectionError, ValidationError
 from glidemq.options import Duration, check_prefix, check_queue_name, duration_ms
+from glidemq.options.nested import unknown_name
 from glidemq.payload import Payload
 from glidemq.serializer import JSON_SERIALIZER, Serializer
 
@@ -44,6 +45,7 @@ E = TypeVar("E", bound=Event)
 Handler: TypeAlias = Callable[[E], Awaitable[object] | object]
 """A function or coroutine function that takes the event; what it returns is ignored."""
 
+EVENT_NAMES: Final[tuple[str, ...]] = get_args(EventName)
 NEWEST = "$"
 EVENTS_PER_READ = 100
 MAX_BLOCK_S = 10.0
@@ -194,13 +196,18 @@ class QueueEvents:
         """Call `handler` with every event of this name, one after the other, in order.
 
         A coroutine function is awaited before the next event. What a handler raises is logged, and the next
-        event comes. An event whose fields make no sense is not handed on; it is logged.
+        event comes. An event whose fields make no sense is not handed on; it is logged. Events of names that this
+        version does not know are seen by iterating.
+
+        Raises ValidationError for an unknown name, or something that cannot be called.
         """
         self._check_open()
         if self._iterated:
             raise ValidationError("these events are iterated over: add handlers to another QueueEvents")
         if not callable(handler):
             raise ValidationError(f"a handler must be callable, not {type(handler).__name__}")
+        if event not in EVENT_NAMES:
+            raise unknown_name(event, list(EVENT_NAMES), "event")
         self._handlers.setdefault(event, []).append(handler)
         self._start_dispatching()
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from glidemq.client.queue_handle import QueueHandle
-from glidemq.client.usage_reading import UsageSpan, flow_usage, summarize
+from glidemq.client.usage_reading import UsageSpan, checked_queues, flow_usage, summarize
 from glidemq.client.usage_totals import UsageSummary, UsageTotals
-from glidemq.options import Duration, check_job_id, check_queue_name
+from glidemq.options import Duration, check_job_id
 
 
 class QueueUsage(QueueHandle):
@@ -40,6 +40,6 @@ class QueueUsage(QueueHandle):
             ValidationError: a bad argument, or more than 100,000 minutes of queues to be read.
         """
         self._check_open()
-        names = [self.name] if queues is None else [check_queue_name(name) for name in queues]
+        names = [self.name] if queues is None else checked_queues(queues)
         span = UsageSpan(window, start_time, end_time)
         return await summarize(self._connection, self.keys.prefix, names, span)

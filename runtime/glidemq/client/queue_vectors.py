@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple
 
@@ -20,6 +19,7 @@ from glidemq.commands.vector_search import SearchReply, VectorSearchCommand
 from glidemq.errors import JobStateError, SearchUnavailableError, ValidationError
 from glidemq.job import Job
 from glidemq.job.record import In, Out
+from glidemq.options.nested import unknown_name
 from glidemq.options.vectors import (
     IndexDefinition,
     IndexField,
@@ -41,8 +41,36 @@ MOST_NEIGHBOURS: Final = 10_000
 MAX_FILTER: Final = 65_536
 # Jobs read at once for a result.
 READ_AT_ONCE: Final = 100
-# Python name -> field of the hash, where that is not the same word in camelCase.
-STORED_NAMES: Final = {"return_value": "returnvalue"}
+# What `return_fields` may name: what of a job is read from its hash -> the field there.
+STORED_NAMES: Final = {
+    "attempts_made": "attemptsMade",
+    "budget_key": "budgetKey",
+    "cost": "cost",
+    "current_fallback": "fallbackIndex",
+    "data": "data",
+    "delay": "delay",
+    "expire_at": "expireAt",
+    "failed_reason": "failedReason",
+    "fallback_index": "fallbackIndex",
+    "finished_on": "finishedOn",
+    "id": "id",
+    "name": "name",
+    "opts": "opts",
+    "ordering_key": "groupKey",
+    "parent_id": "parentId",
+    "parent_queue": "parentQueue",
+    "priority": "priority",
+    "processed_on": "processedOn",
+    "progress": "progress",
+    "return_value": "returnvalue",
+    "scheduler_name": "schedulerName",
+    "signals": "signals",
+    "stalled_count": "stalledCount",
+    "state": "state",
+    "timestamp": "timestamp",
+    "usage": "usage:",
+}
+SPLIT_FIELD: Final = "usage:"  # the one that is many: "usage:model", "usage:tokens" …
 PAYLOAD: Final = frozenset({"data", "returnvalue"})
 # What makes a job.
 ALWAYS_READ: Final = frozenset({"id", "name", "opts", "timestamp", "priority", "attemptsMade"})
@@ -131,8 +159,8 @@ class QueueVectors(QueueInspection[In, Out], Generic[In, Out]):
         filter: what a job must be to count, in the module's query language: `@state:{completed}`,
             `@timestamp:[1700000000000 +inf]`, conditions side by side for and, `|` for or, `-` for not, parentheses.
         index_name: `<queue>-idx` by default. score_field: the score's name in the query, should "__score" be taken.
-        return_fields: what to read of the jobs ("data", "return_value", "progress" …); None: everything. What is left
-            out reads as absent.
+        return_fields: what to read of the jobs ("data", "return_value", "progress", "usage" …); None: everything. What
+            is left out reads as absent.
         search_options: further words for FT.SEARCH.
         fallback: without the module, or in a cluster, read the vectors and search exactly in this process (needs the
             extra `vectors`), after one warning. False raises instead. The filters named above are understood then.
@@ -220,7 +248,7 @@ class QueueVectors(QueueInspection[In, Out], Generic[In, Out]):
             jobs = await asyncio.gather(*map(self._execute, commands))
             for fields, (_, score) in zip(jobs, part, strict=True):
                 if fields is not None:  # else it was removed a moment ago
-                    kept = fields if wanted is None else {n: v for n, v in fields.items() if n in wanted}
+                    kept = fields if wanted is None else _kept(fields, wanted)
                     matches.append(VectorMatch(self._stored(kept), score))
         return matches
 
@@ -239,12 +267,20 @@ def _checked_filter(text: object) -> str:
 
 
 def _stored_names(names: Iterable[str]) -> frozenset[str]:
-    """The fields of a job's hash that these attributes of a job are read from."""
+    """The fields of a job's hash that these attributes of a job are read from; fields may be named as well."""
     if isinstance(names, str):
         raise ValidationError("return_fields must be a sequence of names")
     stored: set[str] = set()
+    fields = frozenset(STORED_NAMES.values())
     for name in names:
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users err
             raise ValidationError("return_fields must be a sequence of names")
-        stored.add(STORED_NAMES.get(name, re.sub(r"_([a-z])", lambda match: match[1].upper(), name)))
+        if name not in STORED_NAMES and name not in fields:
+            raise unknown_name(name, list(STORED_NAMES), "field of a job in return_fields")
+        stored.add(STORED_NAMES.get(name, name))
     return ALWAYS_READ | stored
+
+
+def _kept(fields: Mapping[str, Any], wanted: frozenset[str]) -> dict[str, Any]:
+    split = SPLIT_FIELD in wanted
+    return {n: v for n, v in fields.items() if n in wanted or (split and n.startswith(SPLIT_FIELD))}

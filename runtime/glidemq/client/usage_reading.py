@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
 from glidemq.client.usage_totals import UsageSummary, UsageTally, UsageTotals
 from glidemq.clock import wall_datetime, wall_ms
@@ -56,6 +56,13 @@ class UsageSpan:
                 f"usage summary request exceeds maximum bucket reads ({reads} > {MAX_BUCKET_READS});"
                 " reduce queues or window"
             )
+
+
+def checked_queues(queues: object) -> list[str]:
+    """The names of queues to be summed up; ValidationError unless they are some."""
+    if isinstance(queues, str) or not isinstance(queues, Iterable):
+        raise ValidationError(f"queues must be a sequence of names, not {queues!r:.40}")
+    return [check_queue_name(name) for name in cast("Iterable[object]", queues)]
 
 
 def _instant_ms(value: object, name: str) -> int:
@@ -130,7 +137,7 @@ async def get_usage_summary(
         raise ValidationError("Provide either `connection` or `client`, not both.")
     check_prefix(prefix)
     span = UsageSpan(window, start_time, end_time)
-    names = None if queues is None else [check_queue_name(name) for name in queues]
+    names = None if queues is None else checked_queues(queues)
     if client is not None:
         return await _summarize(client, prefix, names, span)
     async with CommandConnection(resolve_connection(connection)) as owned:

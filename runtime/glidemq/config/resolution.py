@@ -18,6 +18,8 @@ EMBEDDED_VARIABLE = "GLIDEMQ_EMBEDDED"
 _FALSE = frozenset({"0", "false", "no", "off"})
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _logger = logging.getLogger("glidemq.connection")
+# Directories of embedded servers that this process has been told of: one warning will do for all its objects.
+_told_of: set[str] = set()
 
 
 def resolve_connection(
@@ -26,7 +28,7 @@ def resolve_connection(
     """Turn what a user gave as `connection` into options; reads no more than the password file.
 
     Order: the argument (a URL or `ConnectionOptions`), the variable `GLIDEMQ_URL`, the embedded server in
-    `.glidemq` of the working directory. The last is logged as a warning and can be forbidden by
+    `.glidemq` of the working directory. The last is logged as a warning, once, and can be forbidden by
     `GLIDEMQ_EMBEDDED=0`. A URL without a password takes it from the file that `GLIDEMQ_PASSWORD_FILE` names.
 
     Raises ConfigurationError for a malformed URL or variable, and when nothing is given and embedded is
@@ -48,13 +50,15 @@ def resolve_connection(
             f"no server is configured and {EMBEDDED_VARIABLE}=0 forbids the embedded one: "
             f"pass connection=… or set {URL_VARIABLE}"
         )
-    options = ConnectionOptions(embedded=str(Path(DEFAULT_EMBEDDED_DIRECTORY).absolute()))
-    _logger.warning(
-        "no server is configured: using the embedded Valkey server with its data in %s "
-        "(set %s for a real one, or %s=0 to forbid this)",
-        options.embedded, URL_VARIABLE, EMBEDDED_VARIABLE,
-    )  # fmt: skip
-    return options
+    directory = str(Path(DEFAULT_EMBEDDED_DIRECTORY).absolute())
+    if directory not in _told_of:
+        _told_of.add(directory)
+        _logger.warning(
+            "no server is configured: using the embedded Valkey server with its data in %s "
+            "(set %s for a real one, or %s=0 to forbid this)",
+            directory, URL_VARIABLE, EMBEDDED_VARIABLE,
+        )  # fmt: skip
+    return ConnectionOptions(embedded=directory)
 
 
 def embedded_allowed(environ: Mapping[str, str]) -> bool:

@@ -44,8 +44,8 @@ class ChunkSource:
             for name, value in fields.items():
                 if name not in _known_names:
                     _check_name(name)
-                if type(value) is not str:
-                    _check_text(value)
+                if type(value) is not str and not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users err
+                    raise ValidationError(f"chunk field {name!r:.60} must be a text, not {value!r:.40}")
                 flat.append(name)
                 flat.append(value)
         except (AttributeError, TypeError):  # no mapping, or a name that cannot be hashed
@@ -67,13 +67,9 @@ _known_names: set[str] = set()
 _KNOWN_AT_MOST: Final = 1000
 
 
-def _check_text(text: object) -> None:
-    if not isinstance(text, str):
-        raise _no_texts()
-
-
 def _check_name(name: str) -> None:
-    _check_text(name)
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users err
+        raise _no_texts()
     if name.startswith(_OWN_FIELDS):
         raise ValidationError(f"chunk fields must not start with {_OWN_FIELDS!r}")
     if len(_known_names) < _KNOWN_AT_MOST:

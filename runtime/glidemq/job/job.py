@@ -317,7 +317,8 @@ class Job(JobSteps[In, Out]):
     async def wait_until_finished(self, poll: Duration = 0.5, timeout: Duration = 30) -> FinalState:
         """Return once the job is "completed" or has "failed" for good; its fields are those of its end then.
 
-        poll: seconds or timedelta between two looks at the job. timeout: how long to wait at most.
+        poll: seconds or timedelta between two looks at the job; the first ones come sooner. timeout: how long to
+        wait at most.
 
         Raises:
             JobTimeoutError: it was not finished in time; it goes on. JobNotFoundError: it was removed, as by

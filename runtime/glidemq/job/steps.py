@@ -31,6 +31,8 @@ from glidemq.options import Duration, duration_ms
 from glidemq.options.job_options import check_priority, delay_ms
 
 FinalState: TypeAlias = Literal["completed", "failed"]
+# The first pause between two looks at a job; each is twice the one before, up to `poll`.
+FIRST_POLL_S: Final = 0.02
 FINAL_STATES: Final[tuple[FinalState, ...]] = ("completed", "failed")
 UNKNOWN_STATE: Final = "unknown"
 
@@ -124,6 +126,7 @@ class JobSteps(
         poll_s = duration_ms(poll, "poll", positive=True, bare_limit=True) / 1000
         timeout_s = duration_ms(timeout, "timeout", positive=True, bare_limit=True) / 1000
         give_up_at = monotonic_s() + timeout_s
+        pause_s = min(FIRST_POLL_S, poll_s)
         while True:
             # The payload may be large: it is read once, at the end.
             state = yield from self._state_steps()
@@ -136,4 +139,5 @@ class JobSteps(
             left_s = give_up_at - monotonic_s()
             if left_s <= 0:
                 raise JobTimeoutError(f"Job {self.id} did not finish within {timeout_s:g} s")
-            yield Pause(min(poll_s, left_s))
+            yield Pause(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, poll_s)

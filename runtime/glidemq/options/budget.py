@@ -165,7 +165,9 @@ def _read(text: str | None) -> float:
         number = float(text or 0)
     except ValueError:
         return 0
-    return number if math.isfinite(number) else 0
+    if not math.isfinite(number):
+        return 0
+    return int(number) if number.is_integer() else number
 
 
 def _read_map(text: str | None) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The options of one job: their types, their checks, and their form on the wire.
 
 The wire form has two halves. `opts` is a JSON object with the camelCase names of the Node library and
-milliseconds, holding exactly what the caller gave; some options are repeated as fields of the job hash,
+milliseconds, holding what the caller gave; some options are repeated as fields of the job hash,
 which the server reads.
 """
 
@@ -99,7 +99,7 @@ class JobOptions(PlainJobOptions, total=False):
     timeout: seconds or timedelta of processing after which an attempt fails with "Job timeout exceeded".
     lock_duration: 1 to 86400 seconds without a sign of life before the job counts as stalled.
     fallbacks: what the attempts after the first turn to, one after the other: `Fallback`s, or mappings with its
-        fields; see `Job.current_fallback`. Give one more of `attempts` than there are fallbacks.
+        fields; see `Job.current_fallback`. Without `attempts`, each gets one: there is one attempt more than fallbacks.
     stream_limit: how many chunks of `job.stream` are kept, the newest ones; 100,000 if not given.
     stream_ttl: seconds or timedelta for which they are kept after the job's end; a day if not given.
     remove_on_complete, remove_on_fail: True removes the job when it ends, a number keeps that many, a
@@ -150,6 +150,8 @@ def to_wire(options: Mapping[str, object]) -> WireOptions:
             raise unknown_name(name, list(_RULES), "job option")
         if value is not None:
             wire[rule.wire_name] = rule.to_wire(value)
+    if wire.get("fallbacks") and "attempts" not in wire:
+        wire["attempts"] = len(wire["fallbacks"]) + 1
     ordering, cost = wire.get("ordering"), millitokens(wire.get("cost", 0))
     deduplication = wire.get("deduplication")
     if ordering is not None and wire.get("lifo"):

@@ -7,7 +7,8 @@ import math
 import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from glidemq.errors import ValidationError
@@ -150,7 +151,9 @@ def _nested(kind: type[Any], value: object, name: str) -> Any:
     try:
         return nested_option(kind, value, name)
     except TypeError:  # a mapping that lacks what has no default
-        raise ValidationError(f"{name} lacks a field of {kind.__name__}: {value!r:.80}") from None
+        given = cast("Mapping[str, Any]", value)
+        missing = [f.name for f in dataclass_fields(kind) if f.default is MISSING and f.name not in given]
+        raise ValidationError(f"{name} needs {' and '.join(missing)}") from None
 
 
 def check_index_name(name: object) -> str:
@@ -208,8 +211,12 @@ def attributes_on_wire(attributes: Mapping[str, AttributeValue] | None, vector_n
     Raises:
         ValidationError: a bad or taken name, a value that is neither text nor a finite number, or too much of it.
     """
+    if attributes is None:
+        return {}
+    if not isinstance(attributes, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - users err
+        raise ValidationError(f"attributes must be a mapping of names to values, not {attributes!r:.40}")
     wire: dict[str, str] = {}
-    for name, value in (attributes or {}).items():
+    for name, value in attributes.items():
         if _check_name(name, "an attribute's name") == vector_name or name in COPIED_FIELDS:
             raise ValidationError(f"attribute {name!r} would replace the vector or a field of the job")
         wire[name] = _attribute(name, cast(object, value))

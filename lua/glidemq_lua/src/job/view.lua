@@ -2,7 +2,7 @@
 -- A hash without `id` is a stub that a late writer left behind; it and a key of another type are no jobs.
 local View = {}
 
--- What is read instead of everything when the payload (data, returnvalue, vectors, usage) is not wanted.
+-- What is read instead of everything when the payload (data, returnvalue, vectors) is not wanted.
 local METADATA = {
   "id",
   "name",
@@ -38,6 +38,15 @@ local METADATA = {
   "suspendTimeout",
   "signals",
   "tpmTokens",
+  "usage:model",
+  "usage:provider",
+  "usage:tokens",
+  "usage:totalTokens",
+  "usage:costs",
+  "usage:totalCost",
+  "usage:costUnit",
+  "usage:latencyMs",
+  "usage:cached",
 }
 
 local function read_all(key)
