@@ -60,7 +60,18 @@ def why_unservable(manifest: Manifest) -> str | None:
     """What makes it pointless to start, as a sentence; None if nothing does."""
     if not manifest["queues"]:
         return f'{manifest["app"]} has no processors: decorate a function with @app.processor("queue")'
+    for queue in manifest["queues"]:
+        if queue["role"] == "sync" and queue["concurrency"] > 1:
+            return (
+                f"processor of queue {queue['name']!r}{_place_of(queue)}: concurrency={queue['concurrency']} on a plain "
+                "def, which runs one job at a time in each actor process: --procs or the procs of a pool say how many "
+                "run at once; or make it an async def"
+            )
     return None
+
+
+def _place_of(queue: Mapping[str, Any]) -> str:
+    return f", {queue['function']}" if "function" in queue else ""
 
 
 def with_server_of(config: RuntimeConfig, manifest: Manifest) -> RuntimeConfig:

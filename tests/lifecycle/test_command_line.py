@@ -23,6 +23,8 @@ async def infer(job):
     return 2
 """
 
+PLAIN = "from glidemq import App\napp = App()\n"
+
 PYPROJECT = """\
 [tool.glidemq]
 app = "shop:app"
@@ -95,7 +97,8 @@ def test_password_in_the_url_argument_is_refused_and_not_repeated(place: Path, a
         ("broken:app", "def (:\n", "broken"),
         ("broken:other", "x = 1\n", "other"),
         ("broken:x", "x = 1\n", "broken"),
-        ("broken:app", "from glidemq import App\napp = App()\n", "@app.processor"),
+        ("broken:app", PLAIN, "@app.processor"),
+        ("broken:app", f"{PLAIN}@app.processor('q', concurrency=2)\ndef f(job): ...\n", "queue 'q', f (/"),
         ("broken:app", "raise SystemExit(7)\n", "broken"),
         ("broken:app", "import os; os.kill(os.getpid(), 11)\n", "broken:app"),
     ],
