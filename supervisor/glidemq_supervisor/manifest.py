@@ -63,9 +63,9 @@ def why_unservable(manifest: Manifest) -> str | None:
     for queue in manifest["queues"]:
         if queue["role"] == "sync" and queue["concurrency"] > 1:
             return (
-                f"processor of queue {queue['name']!r}{_place_of(queue)}: concurrency={queue['concurrency']} on a plain "
-                "def, which runs one job at a time in each actor process: --procs or the procs of a pool say how many "
-                "run at once; or make it an async def"
+                f"processor of queue {queue['name']!r}{_place_of(queue)}: concurrency={queue['concurrency']} on a "
+                "plain def, which runs one job at a time in each actor process: --procs or the procs of a pool "
+                "say how many run at once; or make it an async def"
             )
     return None
 

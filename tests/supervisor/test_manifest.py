@@ -67,7 +67,9 @@ def test_app_without_processors_is_refused_with_what_to_do() -> None:
 
 
 def test_concurrency_of_a_plain_function_is_refused_with_what_says_how_many_run_at_once() -> None:
-    refusal = why_unservable(manifest(ASYNC, {**SYNC, "concurrency": 5, "function": "shrink (shop.py:7)"})) or ""
+    refusal = (
+        why_unservable(manifest(ASYNC, {**SYNC, "concurrency": 5, "function": "shrink (shop.py:7)"})) or ""
+    )
     assert refusal.startswith("processor of queue 'thumbs', shrink (shop.py:7): concurrency=5 on a plain def")
     assert "--procs" in refusal
     assert why_unservable(manifest(ASYNC, SYNC)) is None
