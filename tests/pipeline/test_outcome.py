@@ -81,6 +81,21 @@ def test_a_custom_strategy_that_fails_is_logged_and_replaced_by_the_fixed_delay(
     assert "back-off strategy 'mine' failed: the job waits for its fixed delay" in caplog.text
 
 
+def test_a_strategy_that_the_processor_does_not_have_is_missed_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    strategies: dict[str, Any] = {"mine": lambda failures, error: 1}
+    assert backoff_ms({"type": "yours", "delay": 70}, 3, ValueError("x"), strategies) == 70
+    assert (
+        "back-off strategy 'yours', which its processor does not have (backoff_strategies: mine)"
+        in caplog.text
+    )
+    caplog.clear()
+    for built_in in ("fixed", "exponential"):
+        backoff_ms({"type": built_in, "delay": 70}, 1, ValueError("x"))
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize(
     ("backoff", "failures", "expected"),
     [

@@ -109,8 +109,9 @@ async def test_a_batch_that_overruns_fails_as_a_whole_and_the_next_one_runs(
 ) -> None:
     async with AnyQueue(f"{kind}-batches", connection=own_server.url) as queue:
         jobs = await queue.add_bulk([("n", {"seconds": 60}), ("n", {}, {"timeout": 0.2}), ("n", {})])
-        await start_runtime().ready()
+        runtime = await start_runtime().ready()
         assert await ends(jobs) == [("failed", "Batch timeout exceeded")] * 3
+        assert runtime.lines("-batches' overran its timeout of 0.2 s")
         last = [await queue.add("n", {})]
         assert (await ends(last))[0][0] == "completed"
 

@@ -14,7 +14,8 @@ from glidemq.job import AbortSignal, Job, SyncJob
 from glidemq.job.stepping import drive, drive_blocking
 from glidemq.job.surroundings import Surroundings, enter
 from glidemq.pipeline.detours import until_answered
-from glidemq.pipeline.execution import Activated, Execution, Overrun, SettableFlag, summary_of
+from glidemq.pipeline.execution import Activated, Execution, Overrun, SettableFlag
+from glidemq.pipeline.failure_log import place_of, summary_of
 from glidemq.pipeline.outcome import BATCH_TIMEOUT_REASON, JobOutcome, failed, reason_of, settled
 from glidemq.rings.cancel_board import CancelReason
 
@@ -54,11 +55,17 @@ class BatchExecution(Execution):
         """The position of the job whose timeout counts for the batch; 0 if none has one."""
         return min(range(len(runs)), key=lambda index: self._limit_ms(runs[index]) or math.inf)
 
-    def _limit_ms(self, run: Activated) -> int:
-        return run.options.timeout_ms or self._timeout_ms
-
-    def overran(self, runs: Sequence[Activated]) -> list[JobOutcome]:
-        """The outcomes of a batch that took too long."""
+    def overran(
+        self, runs: Sequence[Activated], interruption: BaseException | None = None
+    ) -> list[JobOutcome]:
+        """The outcomes of a batch that took too long; the `interruption`, if any, tells where it was."""
+        log.warning(
+            "a batch of %d jobs of %r overran its timeout of %.3g s%s",
+            len(runs),
+            self._queue,
+            self.timeout_ms(runs) / 1000,
+            place_of(interruption),
+        )
         error = TimeoutError(BATCH_TIMEOUT_REASON)
         ends = [settled(run.fence) if run.is_settled else self._failed(run, error) for run in runs]
         return [self._counted(run, outcome) for run, outcome in zip(runs, ends, strict=True)]
@@ -153,8 +160,8 @@ class SyncBatchExecution(BatchExecution):
             for index, run in enumerate(fit):
                 ends[index] = self._after_detour(run, ends[index])
             return self._judge(fit, ends, outcomes)
-        except Overrun:
-            return self.overran(runs)
+        except Overrun as interruption:
+            return self.overran(runs, interruption)
 
     def _called(self, fit: Sequence[Activated]) -> object:
         try:
@@ -219,8 +226,7 @@ class AsyncBatchExecution(BatchExecution):
         done, _ = await asyncio.wait({task}, timeout=self._kill_grace_s)
         if not done:
             log.error(
-                "a batch of %d jobs of %r overran its timeout and ignores its cancellation: it is left behind, its"
-                " results are void",
+                "a batch of %d jobs of %r ignores its cancellation: it is left behind, its results are void",
                 len(runs),
                 self._queue,
             )

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import traceback
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Protocol
 
-import glidemq
 from glidemq.app import Processor
 from glidemq.commands.command import unpack
-from glidemq.errors import DetourError, GlideMQError, RateLimitError
+from glidemq.errors import DetourError, RateLimitError
 from glidemq.job import AbortFlag, AbortSignal, Job, SyncJob
 from glidemq.job.stepping import drive, drive_blocking
 from glidemq.job.surroundings import Surroundings, enter
 from glidemq.pipeline.detours import until_answered
+from glidemq.pipeline.failure_log import log_failure, log_overrun
 from glidemq.pipeline.outcome import (
     REVOKED_REASON,
     TIMEOUT_REASON,
@@ -38,8 +36,6 @@ log = logging.getLogger("glidemq.processor")
 
 # How long a worker keeps still for a RateLimitError without a duration, unless its limiter says.
 DEFAULT_PAUSE_MS = 1000
-# Frames of these files say nothing about why a processor failed.
-_OWN_FILES = str(Path(glidemq.__file__).parent)
 
 
 class Overrun(BaseException):
@@ -141,13 +137,7 @@ class Execution:
         if isinstance(error, RateLimitError):
             return self._rate_limited(run, error)
         attempts_made = int(run.fields[5] or 0)
-        log.warning(
-            "job %s of %r failed, attempt %d: %s",
-            run.fence[0].decode(errors="replace"),
-            self._queue,
-            attempts_made + 1,
-            summary_of(error),
-        )
+        log_failure(self._queue, run.fence[0], attempts_made, run.options, error)
         return failed(
             run.fence,
             reason_of(error),
@@ -170,17 +160,23 @@ class Execution:
         )
         return put_off(run.fence, pause_ms)
 
-    def _overran(self, run: Activated) -> JobOutcome:
+    def _overran(self, run: Activated, interruption: BaseException | None = None) -> JobOutcome:
         if run.is_settled:
             return settled(run.fence)
+        attempts_made = int(run.fields[5] or 0)
+        timeout_ms = self._limit_ms(run)
+        log_overrun(self._queue, run.fence[0], attempts_made, run.options, timeout_ms, interruption)
         return failed(
             run.fence,
             TIMEOUT_REASON,
             run.options,
-            attempts_made=int(run.fields[5] or 0),
+            attempts_made=attempts_made,
             error=TimeoutError(TIMEOUT_REASON),
             strategies=self._strategies,
         )
+
+    def _limit_ms(self, run: Activated) -> int:
+        return run.options.timeout_ms or self._timeout_ms
 
     @staticmethod
     def _counted(run: Activated, outcome: JobOutcome) -> JobOutcome:
@@ -191,16 +187,6 @@ class Execution:
     def _revoked(self, run: Activated) -> JobOutcome:
         """Revoked jobs never complete and are never retried (ruling 17). For a lost lease the server refuses this."""
         return failed(run.fence, REVOKED_REASON, run.options, attempts_made=0, for_good=True)
-
-
-def summary_of(error: BaseException) -> str:
-    """The traceback of the user's code; one line for our own refusals, which explain themselves."""
-    if isinstance(error, GlideMQError):
-        return f"{type(error).__name__}: {reason_of(error)}"
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
-        frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames)).rstrip()
 
 
 class SyncExecution(Execution):
@@ -239,8 +225,8 @@ class SyncExecution(Execution):
                 drive_blocking(until_answered(job, request, flag), self._execute)
                 self._resumptions.remember(job, request)
                 return settled(run.fence)
-        except Overrun:
-            return self._overran(run)
+        except Overrun as interruption:
+            return self._overran(run, interruption)
         except (
             BaseException
         ) as error:  # sys.exit() in a processor is a failed job, not the end of the process
@@ -288,7 +274,7 @@ class AsyncExecution(Execution):
             )
             run.job = job
             enter(self._surroundings)
-            timeout_ms = run.options.timeout_ms or self._timeout_ms
+            timeout_ms = self._limit_ms(run)
             function = self._function
             resumption = self._resumptions.take(job)
             if resumption is not None:
@@ -331,7 +317,7 @@ class AsyncExecution(Execution):
         done, _ = await asyncio.wait({task}, timeout=self._kill_grace_s)
         if not done:
             log.error(
-                "job %s of %r overran its timeout and ignores its cancellation: it is left behind, its result is void",
+                "job %s of %r ignores its cancellation: it is left behind, its result is void",
                 job.id,
                 self._queue,
             )

@@ -53,5 +53,7 @@ async def release_orphans(
         if not cursor:
             break
     if released:
-        log.info("queue %r: gave back %d jobs whose start was in doubt", settings.queue, released)
+        log.info(
+            "queue %r: jobs whose start was in doubt, and which were given back: %d", settings.queue, released
+        )
     return released

@@ -14,7 +14,7 @@ from glidemq.commands.step import CompletionRow, Retain
 from glidemq.errors import PayloadValidationError, UnrecoverableError
 from glidemq.job.stored_values import json_object
 from glidemq.options import BackoffStrategy, duration_ms
-from glidemq.options.backoff import NO_STRATEGIES
+from glidemq.options.backoff import BUILT_IN, NO_STRATEGIES
 from glidemq.options.fallbacks import error_names, follows_errors
 
 log = logging.getLogger("glidemq.processor")
@@ -189,6 +189,13 @@ def backoff_ms(
             )
         except Exception:
             log.exception("back-off strategy %r failed: the job waits for its fixed delay", kind)
+    elif error is not None and kind not in BUILT_IN:
+        log.warning(
+            "a job asks for back-off strategy %r, which its processor does not have (backoff_strategies: %s): it waits"
+            " for its fixed delay",
+            kind,
+            ", ".join(strategies) or "none",
+        )
     delay = rule.get("delay")
     delay_ms = float(delay) if isinstance(delay, (int, float)) and delay > 0 else 0.0
     if kind == "exponential":

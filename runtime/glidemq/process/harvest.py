@@ -94,7 +94,7 @@ class Harvester:
         if len(crashed) == 1:
             lease = crashed[0]
             log.error(
-                "actor %d died by %s while running job %s of %r: the crash is charged to it, and it runs again now",
+                "actor %d died by %s while running job %s of %r, which is charged with the crash",
                 actor,
                 death,
                 lease.id.decode(errors="replace"),

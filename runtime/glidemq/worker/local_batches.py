@@ -188,10 +188,8 @@ class ThreadBatches(_LocalBatches):
         self._gathering.free_lanes -= 1
         future.add_done_callback(self._thread_returned)
         log.warning(
-            "a batch of %d jobs of %r overran its timeout of %.3g s; its thread goes on until the function returns",
-            len(batch),
+            "the thread of a batch of %r that overran its timeout goes on until the function returns",
             batch[0].lease.pump.queue,
-            timeout_ms / 1000,
         )
         return self._execution.overran(runs)
 
