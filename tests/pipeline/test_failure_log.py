@@ -47,9 +47,10 @@ def test_overrun_tells_the_timeout_and_where_the_code_was(caplog: pytest.LogCapt
     log_overrun("mail", b"7", 1, options(attempts=2), 500, interrupted())
     message = caplog.records[0].getMessage()
     assert message.startswith(
-        "job 7 of 'mail' overran its timeout of 0.5 s, attempt 2 of 2, in interrupted ("
+        "job 7 of 'mail' overran its timeout of 0.5 s, attempt 2 of 2, while it was here:\n"
     )
-    assert f"{__file__}:" in message
+    assert f'{__file__}", line ' in message
+    assert message.endswith("raise KeyboardInterrupt")
 
 
 def test_overrun_that_interrupted_nothing_names_no_place() -> None:
