@@ -18,6 +18,7 @@ def test_retry_waits_in_the_sorted_set(driven: DrivenQueue) -> None:
     stored = driven.job("1")
     assert (stored["state"], stored["failedReason"], stored["attemptsMade"]) == ("delayed", "boom", "1")
     assert stored["processedOn"] == str(driven.now)
+    assert stored["x-py:started"] == f"{driven.now}:{driven.now - 10}"
     assert "finishedOn" not in stored
     assert driven.members("scheduled") == {"1": driven.now + 100}
     assert driven.entries() == []
@@ -90,6 +91,7 @@ def test_one_attempt_is_the_end(driven: DrivenQueue, max_attempts: int) -> None:
     stored = driven.job("1")
     assert (stored["state"], stored["failedReason"]) == ("failed", "no luck")
     assert stored["finishedOn"] == stored["processedOn"] == str(driven.now)
+    assert stored["x-py:started"] == f"{driven.now}:{driven.now - 5}"
     assert driven.members("failed") == {"1": driven.now}
     assert driven.metrics("failed") == {f"m:{MINUTE}:c": 1, f"m:{MINUTE}:d": 5}
     assert driven.events()[-1] == {"event": "failed", "jobId": "1", "failedReason": "no luck"}

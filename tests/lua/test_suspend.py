@@ -270,6 +270,7 @@ def test_any_tick_ends_a_wait_whose_time_is_over_without_a_retry(driven: DrivenQ
     stored = driven.job("1")
     assert (stored["state"], stored["failedReason"]) == ("failed", "Suspend timeout exceeded")
     assert stored["finishedOn"] == stored["processedOn"] == str(driven.now)
+    assert stored["x-py:started"] == f"{driven.now}:{driven.now - 1_000}"
     assert stored["attemptsMade"] == "0"
     assert driven.members("suspended") == {}
     assert driven.members("failed") == {"1": driven.now}

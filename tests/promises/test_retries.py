@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from glidemq import (
 from tests.testkit.effects import History
 from tests.testkit.runtime import Runtime
 from tests.testkit.server import ValkeyServer
+from tests.testkit.waiting import eventually
 
 APP = "tests.promises.basics_app:app"
 
@@ -135,3 +138,33 @@ async def test_what_says_no_times_is_refused(options: dict[str, Any], message: s
     async with AnyQueue("q", connection="valkey://127.0.0.1:1") as unreachable:
         with pytest.raises(ValidationError, match=message):
             await unreachable.add("n", 1, **options)
+
+
+async def test_a_failed_job_tells_when_its_latest_attempt_started_and_how_long_it_took(
+    queue: AnyQueue, server: ValkeyServer
+) -> None:
+    starts: list[datetime | None] = []
+
+    async def fail_later(job: Job[Any, Any]) -> None:
+        starts.append(job.processed_on)
+        await asyncio.sleep(0.02)
+        raise ValueError("no")
+
+    async with Worker[Any, Any](queue.name, fail_later, connection=server.url, promotion_interval=0.02):
+        job = await queue.add("n", None, attempts=2, backoff=Backoff.fixed(60))
+        assert job is not None
+
+        async def put_back() -> bool:
+            await job.refresh()
+            return await job.get_state() == "delayed"
+
+        await eventually(put_back, "the first attempt has failed")
+        await job.refresh()
+        assert job.processed_on == starts[0] and job.finished_on is None
+        await job.promote()
+        assert await job.wait_until_finished() == "failed"
+    assert job.processed_on == starts[1] and starts[1] != starts[0]
+    assert job.finished_on is not None and starts[1] is not None
+    assert job.finished_on - starts[1] >= timedelta(seconds=0.015)
+    brief = await queue.get_job(job.id, exclude_data=True)
+    assert brief is not None and brief.processed_on == starts[1]

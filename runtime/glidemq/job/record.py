@@ -340,7 +340,10 @@ class JobRecord(StoredProperties, Generic[In, Out]):
     @property
     def processed_on(self) -> datetime | None:
         """When the latest attempt started; None before the first one."""
-        return instant(self._processed_on)
+        # A failure has put its own time there; the start is kept beside it, for as long as it is this failure's.
+        kept: bytes = self._fields.get("x-py:started", b"")
+        failure, _, start = kept.partition(b":")
+        return instant(start if start and failure == self._processed_on else self._processed_on)
 
     @property
     def finished_on(self) -> datetime | None:

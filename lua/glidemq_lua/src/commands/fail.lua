@@ -71,7 +71,9 @@ local function fail(settlement, row)
     Ending.fail_attempt(settlement, id, reason, processed_on, policy, token, error or "")
     return { Replies.FAILED, attempts_made }
   end
-  redis.call("HSET", job, "processedOn", now, Lease.RUN, Lease.spent(token))
+  redis.call(
+    "HSET", job, "processedOn", now, Ending.STARTED, Ending.started(now, processed_on), Lease.RUN, Lease.spent(token)
+  )
   if put_off then
     fields.opts = false -- the chain of fallbacks moves on by failures
   else

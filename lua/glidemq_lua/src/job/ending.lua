@@ -4,6 +4,13 @@ local Ending = {}
 Ending.STALLED = "job stalled more than maxStalledCount"
 Ending.REVOKED = "revoked"
 Ending.EXPIRED = "expired"
+-- The wire keeps the time of a failure in `processedOn`. This field keeps what it replaces, "<failure>:<start>": it
+-- holds as long as `processedOn` is that failure.
+Ending.STARTED = "x-py:started"
+
+function Ending.started(now, processed_on)
+  return now .. ":" .. processed_on
+end
 
 local function fail(settlement, id, reason, processed_on, policy, error, ...)
   local now = settlement.now
@@ -21,7 +28,8 @@ end
 -- The last attempt failed, and was counted. `error` is the name of what it raised, or "".
 function Ending.fail_attempt(settlement, id, reason, processed_on, policy, token, error)
   fail(
-    settlement, id, reason, processed_on, policy, error, "processedOn", settlement.now, Lease.RUN, Lease.spent(token)
+    settlement, id, reason, processed_on, policy, error, "processedOn", settlement.now, Lease.RUN, Lease.spent(token), Ending.STARTED,
+    Ending.started(settlement.now, processed_on)
   )
 end
 
@@ -29,7 +37,8 @@ end
 function Ending.revoke_run(settlement, id, token, processed_on, policy)
   local attempts_made = redis.call("HINCRBY", settlement.keys.job .. id, "attemptsMade", 1)
   Ending.fail(
-    settlement, id, Ending.REVOKED, processed_on, policy, "processedOn", settlement.now, Lease.RUN, Lease.spent(token)
+    settlement, id, Ending.REVOKED, processed_on, policy, "processedOn", settlement.now, Lease.RUN, Lease.spent(token),
+    Ending.STARTED, Ending.started(settlement.now, processed_on)
   )
   return attempts_made
 end

@@ -47,6 +47,7 @@ local METADATA = {
   "usage:costUnit",
   "usage:latencyMs",
   "usage:cached",
+  "x-py:started",
 }
 
 local function read_all(key)

@@ -95,10 +95,11 @@ function Suspension.expire_due(settlement)
   redis.call("ZREM", keys.suspended, unpack(ids))
   settlement.next_timeout = nil
   for _, id in ipairs(ids) do
-    local values = redis.pcall("HMGET", keys.job .. id, "state", "opts")
+    local values = redis.pcall("HMGET", keys.job .. id, "state", "opts", "processedOn")
     if not values.err and States.allows("time_out", values[1]) then
       local policy = Retention.of_options(values[2], "removeOnFail")
-      Ending.fail(settlement, id, Suspension.TIMED_OUT, false, policy, "processedOn", now)
+      local started = Ending.started(now, values[3] or now)
+      Ending.fail(settlement, id, Suspension.TIMED_OUT, false, policy, "processedOn", now, Ending.STARTED, started)
     end
   end
 end
