@@ -17,6 +17,7 @@ from glidemq import (
     Queue,
     SyncJob,
     UnrecoverableError,
+    WaitingChildrenError,
     Worker,
 )
 from glidemq.errors import JobStateError, ValidationError
@@ -150,6 +151,31 @@ async def test_a_detour_of_a_revoked_run_ends_it_as_revoked(
     assert job.failed_reason == "revoked"
     await eventually(lambda: failed, "the event of the failure")
     assert failed == [(job.id, "revoked")]
+
+
+@pytest.mark.parametrize("raises", [True, False])
+async def test_a_parent_whose_child_has_failed_already_fails_of_that_as_it_is_told(
+    queue: Queue[Any, Any], start_worker: Start, raises: bool
+) -> None:
+    async def process(running: Job[Any, Any]) -> None:
+        if running.name == "child":
+            raise UnrecoverableError("no luck")
+        child = await queue.add("child", None, parent={"queue": queue.name, "id": running.id})
+        assert child is not None
+        assert await child.wait_until_finished(poll=0.01) == "failed"
+        if raises:
+            raise WaitingChildrenError
+        await running.move_to_waiting_children()
+
+    failed: dict[str, str] = {}
+    worker: Worker[Any, Any] = await start_worker(process, concurrency=2)
+    worker.on("failed", lambda job, error: failed.update({job.name: str(error)}))
+    parent = await queue.add("parent", None)
+    assert parent is not None
+    assert await parent.wait_until_finished(poll=0.01) == "failed"
+    await eventually(lambda: "parent" in failed, "the event of the failure")
+    assert failed["parent"] == parent.failed_reason
+    assert "failed: no luck" in failed["parent"]
 
 
 async def test_a_detour_of_a_run_that_lost_its_lease_changes_nothing(

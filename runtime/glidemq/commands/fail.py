@@ -15,6 +15,9 @@ RETRYING: Final = 5
 FAILED: Final = 6
 PUT_OFF: Final = 9  # the job was put off, uncharged
 
+# Why a job has failed whose run ended after it was revoked, whatever its holder reported.
+REVOKED_REASON: Final = "revoked"
+
 # In place of a number of attempts: nothing failed, the job is put off and not charged.
 UNCHARGED: Final = -1
 

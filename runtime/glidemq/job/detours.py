@@ -17,9 +17,9 @@ A new detour is an error class that derives from `DetourError`, and steps that a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from glidemq.commands.fail import FAILED
+from glidemq.commands.fail import FAILED, REVOKED_REASON
 from glidemq.commands.step import GONE, LEASE_LOST
 from glidemq.errors import DetourError, JobNotFoundError, JobStateError, LeaseLostError
 from glidemq.job.record import In, JobRecord, Out
@@ -62,11 +62,11 @@ class DetourSteps(JobRecord[In, Out]):
         if not self.token or self.settled_as:
             raise JobStateError(refusal)
 
-    def _leave(self, code: int, action: str, *, accepted_as: Literal["left", "failed"] = "left") -> None:
+    def _leave(self, code: int, action: str) -> None:
         """Note how the server has answered the command that was to settle this run.
 
         code: of the command's row. A repeated command is told "already", which is as good as done; `FAILED` means that
-        the job has failed for good since it was revoked. action: "Cannot …", for the message.
+        the job has failed for good, if nothing else is said since it was revoked. action: "Cannot …", for the message.
         """
         if code == GONE:
             raise self._gone()
@@ -74,7 +74,15 @@ class DetourSteps(JobRecord[In, Out]):
             raise LeaseLostError(
                 f"{action}: job {self.id} is in other hands by now, another run decides; nothing was changed"
             )
-        self.settled_as = "revoked" if code == FAILED else accepted_as
+        if code == FAILED:
+            self._has_failed(REVOKED_REASON)
+        else:
+            self.settled_as = "left"
+
+    def _has_failed(self, reason: str) -> None:
+        """Note that the server has let the job fail for good, for this reason."""
+        self.settled_as = "failed"
+        self._fields = {**self._fields, "failedReason": reason.encode()}
 
     def _gone(self) -> JobNotFoundError:
         return JobNotFoundError(f"job {self.id} does not exist in queue {self.queue_name!r} (any more)")

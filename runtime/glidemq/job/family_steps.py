@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
 
+from glidemq.commands.fail import FAILED
 from glidemq.commands.get_children import KEPT_VALUE, ChildEntry, ChildrenPage, GetChildrenCommand
 from glidemq.commands.get_fields import GetFieldsCommand
 from glidemq.commands.get_job import GetJobCommand
@@ -16,7 +18,7 @@ from glidemq.commands.move_to_waiting_children import (
     WaitResult,
     WaitRow,
 )
-from glidemq.errors import WaitingChildrenError
+from glidemq.errors import ConnectionError, WaitingChildrenError
 from glidemq.job.detours import DetourSteps, detour
 from glidemq.job.record import In, Out
 from glidemq.job.stepping import Steps
@@ -37,7 +39,16 @@ class FamilySteps(DetourSteps[In, Out]):
         self._must_be_running(NOT_RUNNING)
         row = WaitRow.pack(self.id, self.token, number(self._processed_on), self.entry_id)
         result: WaitResult = yield MoveToWaitingChildrenCommand(self._queue_key, rows=[row])
-        self._leave(result.outcomes[0], ACTION)
+        [code] = result.outcomes
+        self._leave(code, ACTION)
+        if (
+            code == FAILED
+        ):  # it was revoked, or a child has failed: the hash says, unless it was to be removed at once
+            with suppress(ConnectionError):
+                [reason] = yield GetFieldsCommand(self._queue_key, rows=[(self.id, "failedReason")])
+                self._has_failed(
+                    "a child has failed" if reason is None else reason.decode("utf-8", "replace")
+                )
 
     def _move_to_waiting_children_steps(self) -> Steps[WaitingChildrenError]:
         request = WaitingChildrenError()

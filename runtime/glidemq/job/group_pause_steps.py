@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from glidemq.clock import wall_datetime
+from glidemq.commands.fail import FAILED
 from glidemq.commands.rate_limit_group import (
     NO_GROUP,
     CurrentJob,
@@ -21,7 +23,9 @@ from glidemq.job.stepping import Steps
 from glidemq.job.stored_values import number
 from glidemq.options import Duration, duration_ms
 
-ACTION = "Cannot rate limit group"
+ACTION: Final = "Cannot rate limit group"
+# Why a job has failed that asked for that beside the pause of its group.
+REASON: Final = "group rate limited"
 
 
 class GroupPauseSteps(DetourSteps[In, Out]):
@@ -62,7 +66,9 @@ class GroupPauseSteps(DetourSteps[In, Out]):
         code, resume_at_ms = result.outcomes[0]
         if code == NO_GROUP:
             raise JobStateError(f"{ACTION}: no_group")
-        self._leave(code, ACTION, accepted_as="failed" if current_job == "fail" else "left")
+        self._leave(code, ACTION)
+        if current_job == "fail" and code != FAILED:
+            self._has_failed(REASON)
         return wall_datetime(resume_at_ms)
 
     @detour(GroupRateLimitError)

@@ -78,9 +78,8 @@ class JobRecord(StoredProperties, Generic[In, Out]):
     """True after `discard()`."""
     deserialization_failed: bool
     """True when `data` was read and could not be deserialized; it is {} then."""
-    settled_as: Literal["", "left", "failed", "revoked"]
-    """How the server has ended this run already, at its own request: the job waits again, or has failed for good, as it
-    asked for or since it was revoked."""
+    settled_as: Literal["", "left", "failed"]
+    """How the server has ended this run already, at its own request: the job waits again, or has failed for good."""
     token: bytes
     """The fencing token of this activation; empty unless the job is being processed."""
     entry_id: bytes

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from glidemq.app import Processor
 from glidemq.commands.command import unpack
+from glidemq.commands.fail import REVOKED_REASON
 from glidemq.errors import DetourError, RateLimitError
 from glidemq.job import AbortFlag, AbortSignal, Job, SyncJob
 from glidemq.job.stepping import drive, drive_blocking
@@ -17,7 +18,6 @@ from glidemq.job.surroundings import Surroundings, enter
 from glidemq.pipeline.detours import until_answered
 from glidemq.pipeline.failure_log import log_failure, log_overrun
 from glidemq.pipeline.outcome import (
-    REVOKED_REASON,
     TIMEOUT_REASON,
     JobOptionsOnWire,
     JobOutcome,

@@ -21,9 +21,7 @@ log = logging.getLogger("glidemq.processor")
 
 TIMEOUT_REASON: Final = "Job timeout exceeded"
 BATCH_TIMEOUT_REASON: Final = "Batch timeout exceeded"
-REVOKED_REASON: Final = "revoked"
 RATE_LIMITED_REASON: Final = "rate limited"
-GROUP_PAUSED_REASON: Final = "group rate limited"
 # Due times must stay below the scheduled set's priority classes: ten years is for ever.
 LONGEST_DELAY_MS: Final = 315_360_000_000
 MOST_DOUBLINGS: Final = 64

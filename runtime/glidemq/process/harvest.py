@@ -7,12 +7,12 @@ import os
 import signal
 from collections.abc import Sequence
 
+from glidemq.commands.fail import REVOKED_REASON
 from glidemq.errors import RingCorruptionError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.outcome import (
     BATCH_TIMEOUT_REASON,
-    REVOKED_REASON,
     TIMEOUT_REASON,
     failed,
     read_options,

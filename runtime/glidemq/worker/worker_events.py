@@ -12,18 +12,12 @@ from typing import Any, Final, Literal
 from glidemq.actors.observer import CellObserver
 from glidemq.commands.answer_budgets import RefusedByBudget
 from glidemq.commands.command import unpack
-from glidemq.commands.fail import FAILED, RETRYING
+from glidemq.commands.fail import FAILED, RETRYING, REVOKED_REASON
 from glidemq.commands.step import ACCEPTED, ALREADY
 from glidemq.errors import JobFailedError, JobTimeoutError, ValidationError
 from glidemq.pipeline.completer import Outcome
 from glidemq.pipeline.lease import Lease
-from glidemq.pipeline.outcome import (
-    BATCH_TIMEOUT_REASON,
-    GROUP_PAUSED_REASON,
-    REVOKED_REASON,
-    TIMEOUT_REASON,
-    reason_of,
-)
+from glidemq.pipeline.outcome import BATCH_TIMEOUT_REASON, TIMEOUT_REASON, reason_of
 
 log = logging.getLogger("glidemq.worker")
 
@@ -41,9 +35,6 @@ EVENTS: Final[tuple[str, ...]] = (
     "closing",
     "closed",
 )
-
-# Why a job has failed whose run was settled by a detour of its processor.
-DETOUR_REASONS: Final = {"failed": GROUP_PAUSED_REASON, "revoked": REVOKED_REASON}
 
 # A completion has fewer columns than a failure; one that the server answers with "failed" was revoked.
 COMPLETION_COLUMNS: Final = 6
@@ -143,9 +134,9 @@ class WorkerEvents(CellObserver):
         elif code in (RETRYING, FAILED):
             if self.listened_to("failed"):
                 self.emit("failed", job or self.job_of(outcome.lease), _error_for(_reason_in(outcome), end))
-        elif code == ALREADY and job is not None and job.settled_as in DETOUR_REASONS:
-            # Of all other detours no event tells.
-            self.emit("failed", job, _error_for(DETOUR_REASONS[job.settled_as], end))
+        elif code == ALREADY and job is not None and job.settled_as == "failed":
+            # It left by a detour, and has failed for good there. Of all other detours no event tells.
+            self.emit("failed", job, _error_for(job.failed_reason, end))
 
     def refused(self, refused: RefusedByBudget) -> None:
         """A budget has no room for a job."""
