@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from glidemq.commands.command import Command
-from glidemq.commands.fragments import packed_call
+from glidemq.commands.rows_command import RowsCommand
 from glidemq.commands.status import expect_ok
 
 # The outbox entries that this command takes.
@@ -32,20 +31,13 @@ def refusals(rows: Sequence[Sequence[bytes]]) -> list[RefusedByBudget]:
     return [RefusedByBudget(job_id.decode(), flow_id.decode()) for job_id, flow_id in rows]
 
 
-class AnswerBudgetsCommand(Command[Answered]):
+class AnswerBudgetsCommand(RowsCommand[Answered]):
     """Brings packed answers to the jobs of one queue."""
 
     function = "gmq_answer_budgets"
     replayable = True  # hearing something twice changes nothing
 
-    __slots__ = ("rows",)
-
-    def __init__(self, queue_key: str, *, rows: Sequence[bytes]) -> None:
-        super().__init__(queue_key)
-        self.rows = rows
-
-    def arguments(self) -> bytes:
-        return packed_call({}, "rows", self.rows)
+    __slots__ = ()
 
     def parse_reply(self, reply: list[Any]) -> Answered:
         expect_ok(self.function, reply)

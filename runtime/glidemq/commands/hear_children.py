@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
-from glidemq.commands.command import Command, pack
-from glidemq.commands.fragments import packed_call
+from glidemq.commands.command import pack
+from glidemq.commands.rows_command import RowsCommand
 from glidemq.commands.status import expect_ok
 
 # The outbox entries that this command takes.
@@ -26,20 +25,13 @@ class ChildNews:
         return pack((parent_id, member, what, False if text is None else text))
 
 
-class HearChildrenCommand(Command[bool]):
+class HearChildrenCommand(RowsCommand[bool]):
     """Brings packed news to the parents in one queue. True when yet another queue has to hear of what follows."""
 
     function = "gmq_hear_children"
     replayable = True  # hearing something twice changes nothing
 
-    __slots__ = ("rows",)
-
-    def __init__(self, queue_key: str, *, rows: Sequence[bytes]) -> None:
-        super().__init__(queue_key)
-        self.rows = rows
-
-    def arguments(self) -> bytes:
-        return packed_call({}, "rows", self.rows)
+    __slots__ = ()
 
     def parse_reply(self, reply: list[Any]) -> bool:
         expect_ok(self.function, reply)

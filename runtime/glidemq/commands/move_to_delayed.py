@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from glidemq.commands.command import Command, pack
-from glidemq.commands.fragments import packed_call
+from glidemq.commands.command import pack
+from glidemq.commands.rows_command import RowsCommand
 from glidemq.commands.status import expect_ok
 from glidemq.errors import ValidationError
 
@@ -43,24 +42,13 @@ class MoveResult(NamedTuple):
     next_due_ms: int
 
 
-class MoveToDelayedCommand(Command[MoveResult]):
+class MoveToDelayedCommand(RowsCommand[MoveResult]):
     """Stops running jobs until a time, perhaps with other data for the next run. No attempt is charged."""
 
     function = "gmq_move_to_delayed"
     replayable = True  # each move counts once, by its token
 
-    __slots__ = ("events", "metrics", "rows")
-
-    def __init__(
-        self, queue_key: str, *, rows: Sequence[bytes], events: bool = True, metrics: bool = True
-    ) -> None:
-        super().__init__(queue_key)
-        self.rows = rows
-        self.events = events
-        self.metrics = metrics
-
-    def arguments(self) -> bytes:
-        return packed_call({"events": self.events, "metrics": self.metrics}, "rows", self.rows)
+    __slots__ = ()
 
     def parse_reply(self, reply: list[Any]) -> MoveResult:
         expect_ok(self.function, reply)

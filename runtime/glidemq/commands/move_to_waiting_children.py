@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from glidemq.commands.command import Command, pack
-from glidemq.commands.fragments import packed_call
+from glidemq.commands.command import pack
+from glidemq.commands.rows_command import RowsCommand
 from glidemq.commands.status import expect_ok
 
 
@@ -26,20 +25,13 @@ class WaitResult(NamedTuple):
     outcomes: list[int]
 
 
-class MoveToWaitingChildrenCommand(Command[WaitResult]):
+class MoveToWaitingChildrenCommand(RowsCommand[WaitResult]):
     """Stops running jobs until all their children have ended; they run again then. No attempt is charged."""
 
     function = "gmq_move_to_waiting_children"
     replayable = True  # each move counts once, by its token
 
-    __slots__ = ("rows",)
-
-    def __init__(self, queue_key: str, *, rows: Sequence[bytes]) -> None:
-        super().__init__(queue_key)
-        self.rows = rows
-
-    def arguments(self) -> bytes:
-        return packed_call({}, "rows", self.rows)
+    __slots__ = ()
 
     def parse_reply(self, reply: list[Any]) -> WaitResult:
         expect_ok(self.function, reply)

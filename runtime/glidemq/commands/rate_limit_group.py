@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from glidemq.commands.command import Command, pack
-from glidemq.commands.fragments import packed_call
+from glidemq.commands.command import pack
+from glidemq.commands.rows_command import RowsCommand
 from glidemq.commands.status import expect_ok
 
 CurrentJob: TypeAlias = Literal["requeue", "fail"]
@@ -48,24 +47,13 @@ class GroupPauseResult(NamedTuple):
     next_due_ms: int
 
 
-class RateLimitGroupCommand(Command[GroupPauseResult]):
+class RateLimitGroupCommand(RowsCommand[GroupPauseResult]):
     """Pauses groups for a while. The jobs that ask are parked without being charged, or fail for good."""
 
     function = "gmq_rate_limit_group"
     replayable = True  # each pause counts once, by its job's token
 
-    __slots__ = ("events", "metrics", "rows")
-
-    def __init__(
-        self, queue_key: str, *, rows: Sequence[bytes], events: bool = True, metrics: bool = True
-    ) -> None:
-        super().__init__(queue_key)
-        self.rows = rows
-        self.events = events
-        self.metrics = metrics
-
-    def arguments(self) -> bytes:
-        return packed_call({"events": self.events, "metrics": self.metrics}, "rows", self.rows)
+    __slots__ = ()
 
     def parse_reply(self, reply: list[Any]) -> GroupPauseResult:
         expect_ok(self.function, reply)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from glidemq.commands.command import Command, pack
-from glidemq.commands.fragments import packed_call
+from glidemq.commands.command import pack
+from glidemq.commands.rows_command import RowsCommand
 from glidemq.commands.status import expect_ok
 
 
@@ -38,24 +37,13 @@ class SuspendResult(NamedTuple):
     next_due_ms: int
 
 
-class SuspendCommand(Command[SuspendResult]):
+class SuspendCommand(RowsCommand[SuspendResult]):
     """Suspends running jobs until a signal. No attempt is charged."""
 
     function = "gmq_suspend"
     replayable = True  # each wait counts once, by its token
 
-    __slots__ = ("events", "metrics", "rows")
-
-    def __init__(
-        self, queue_key: str, *, rows: Sequence[bytes], events: bool = True, metrics: bool = True
-    ) -> None:
-        super().__init__(queue_key)
-        self.rows = rows
-        self.events = events
-        self.metrics = metrics
-
-    def arguments(self) -> bytes:
-        return packed_call({"events": self.events, "metrics": self.metrics}, "rows", self.rows)
+    __slots__ = ()
 
     def parse_reply(self, reply: list[Any]) -> SuspendResult:
         expect_ok(self.function, reply)

@@ -43,26 +43,18 @@ local function fail(settlement, row)
   local id, token, processed_on, entry_id, reason, max_attempts, delay_ms, policy, error = unpack(row, 1, 9)
   local keys, now = settlement.keys, settlement.now
   local job = keys.job .. id
-  local values = redis.pcall(
-    "HMGET", job, "state", Lease.RUN, "processedOn", "priority", "lifo", "opts", "name", "x-py:cell", "attemptsMade",
-    "revoked", "groupKey"
-  )
-  local refusal = values.err and Replies.GONE
-    or Lease.refusal("fail", values[1], values[2], values[3], token, processed_on)
+  local values, refusal =
+    Run.read(settlement, "fail", row, "attemptsMade", "priority", "lifo", "opts", "name", "groupKey")
+  local attempts_made, priority, lifo, opts, name, group_key = unpack(values, Run.FIRST, Run.FIRST + 5)
+  attempts_made = tonumber(attempts_made) or 0
   if refusal then
-    if refusal == Replies.GONE then
-      settlement:leave(id, entry_id)
-    end
-    return { refusal, tonumber(values[9]) or 0 }
+    return { refusal, attempts_made }
   end
-  settlement:leave(id, entry_id, values[8])
-  if values[10] == "1" then
+  settlement:leave(id, entry_id, values[Run.CELL])
+  if values[Run.REVOKED] == "1" then
     return { Replies.FAILED, Ending.revoke_run(settlement, id, token, processed_on, policy) }
   end
-  local fields = {
-    priority = tonumber(values[4]) or 0, lifo = values[5], opts = values[6], name = values[7], kinds = row[10],
-  }
-  local attempts_made = tonumber(values[9]) or 0
+  local fields = { priority = tonumber(priority) or 0, lifo = lifo, opts = opts, name = name, kinds = row[10] }
   local put_off = max_attempts < 0
   if not put_off then
     attempts_made = redis.call("HINCRBY", job, "attemptsMade", 1)
@@ -79,7 +71,7 @@ local function fail(settlement, row)
   else
     redis.call("HSET", job, "failedReason", reason)
   end
-  if values[11] then
+  if group_key then
     Turns.step_back(settlement, id)
   end
   retry(settlement, id, reason, delay_ms, attempts_made, fields)
@@ -93,12 +85,7 @@ Library.command("fail", { "allow-oom" }, { rows = "table" }, function(keys, args
   if fault then
     return Replies.bad_argument(fault)
   end
-  local settlement = Settlement.open(keys, now, args)
-  local outcomes = {}
-  for number, row in ipairs(args.rows) do
-    outcomes[number] = fail(settlement, row)
-  end
-  settlement:close()
+  local outcomes, settlement = Run.settle_all(keys, args, now, fail)
   local next_due = Promotion.next_due(settlement)
   if settlement.rings then
     Ready.ring(keys)

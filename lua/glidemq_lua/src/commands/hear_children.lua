@@ -12,21 +12,17 @@
 -- Events: active (of a parent that runs again), failed
 local ROW = { "string", "string", "string", "?string" }
 
-local function fault_of(rows)
-  local fault = Arguments.row_fault(rows, ROW)
-  for number = 1, fault and 0 or #rows do
-    local row = rows[number]
-    if not Dependencies.knows(row[3]) then
-      return "row " .. number .. ": nobody knows what " .. row[3] .. " means"
-    elseif row[3] ~= "completed" and row[3] ~= "missing" and not row[4] then
-      return "row " .. number .. ": the reason is missing"
-    end
+local function fault_of(row)
+  if not Dependencies.knows(row[3]) then
+    return "nobody knows what " .. row[3] .. " means"
+  elseif row[3] ~= "completed" and row[3] ~= "missing" and not row[4] then
+    return "the reason is missing"
   end
-  return fault
+  return nil
 end
 
 Library.command("hear_children", { "allow-oom" }, { rows = "table" }, function(keys, args, now)
-  local fault = fault_of(args.rows)
+  local fault = Arguments.row_fault(args.rows, ROW, fault_of)
   if fault then
     return Replies.bad_argument(fault)
   end

@@ -31,27 +31,15 @@ end
 
 local ROW = { "string", "string", "number", "string", "number", "?string" }
 
-local function fault_of(rows)
-  local fault = Arguments.row_fault(rows, ROW)
-  for number = 1, fault and 0 or #rows do
-    if not Delayed.fits(rows[number][5]) then
-      return "row " .. number .. ": until_ms is out of range"
-    end
-  end
-  return fault
+local function fault_of(row)
+  return not Delayed.fits(row[5]) and "until_ms is out of range"
 end
 
 Library.command("move_to_delayed", { "allow-oom" }, { rows = "table" }, function(keys, args, now)
-  local fault = fault_of(args.rows)
+  local fault = Arguments.row_fault(args.rows, ROW, fault_of)
   if fault then
     return Replies.bad_argument(fault)
   end
-  local settlement = Settlement.open(keys, now, args)
-  local outcomes = {}
-  for number, row in ipairs(args.rows) do
-    outcomes[number] = move(settlement, row)
-  end
-  settlement:close()
-  local next_due = Promotion.next_due(settlement)
-  return Replies.pack("ok", now, outcomes, next_due)
+  local outcomes, settlement = Run.settle_all(keys, args, now, move)
+  return Replies.pack("ok", now, outcomes, Promotion.next_due(settlement))
 end)

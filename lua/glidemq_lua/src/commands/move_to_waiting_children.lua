@@ -32,11 +32,5 @@ Library.command("move_to_waiting_children", { "allow-oom" }, { rows = "table" },
   if fault then
     return Replies.bad_argument(fault)
   end
-  local settlement = Settlement.open(keys, now, args)
-  local outcomes = {}
-  for number, row in ipairs(args.rows) do
-    outcomes[number] = move(settlement, row)
-  end
-  settlement:close()
-  return Replies.pack("ok", now, outcomes)
+  return Replies.pack("ok", now, (Run.settle_all(keys, args, now, move)))
 end)

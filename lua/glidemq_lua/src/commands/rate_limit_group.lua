@@ -19,67 +19,48 @@ local EXTEND = { max = true, replace = true }
 
 local function pause(settlement, row)
   local id, token, processed_on, entry_id, duration_ms, current, position, extend = unpack(row, 1, 8)
-  local job = settlement.keys.job .. id
-  local values = redis.pcall(
-    "HMGET", job, "state", Lease.RUN, "processedOn", "groupKey", "orderingSeq", "x-py:cell",
-    "revoked"
-  )
-  local refusal = values.err and Replies.GONE
-    or Lease.refusal("rate_limit_group", values[1], values[2], values[3], token, processed_on)
+  local values, refusal = Run.read(settlement, "rate_limit_group", row, "groupKey", "orderingSeq", "opts")
+  local group_key, sequence, opts = unpack(values, Run.FIRST, Run.FIRST + 2)
   if refusal then
-    if refusal == Replies.GONE then
-      settlement:leave(id, entry_id)
-    end
-    local group = refusal == Replies.ALREADY and values[4] and Group.of(settlement, values[4])
+    local group = refusal == Replies.ALREADY and group_key and Group.of(settlement, group_key)
     return { refusal, group and group:is_paused() and group.resume_at or 0 }
-  elseif not values[4] or values[4] == "" then
+  elseif not group_key or group_key == "" then
     return { Replies.NO_GROUP, 0 }
   end
-  settlement:leave(id, entry_id, values[6])
-  local group = Group.of(settlement, values[4])
+  settlement:leave(id, entry_id, values[Run.CELL])
+  local group = Group.of(settlement, group_key)
   local resume_at = group:pause(duration_ms, extend)
   settlement:event(
     "group-rate-limited", id, "groupKey", group.key, "duration", duration_ms, "resumeAt", resume_at
   )
-  local revoked = values[7] == "1"
-  if revoked or current == "fail" then
-    local policy = Retention.of_options(redis.call("HGET", job, "opts"), "removeOnFail")
-    if revoked then
-      Ending.revoke_run(settlement, id, token, processed_on, policy)
-      return { Replies.FAILED, resume_at }
-    end
+  if values[Run.REVOKED] == "1" then
+    Run.revoke(settlement, row)
+    return { Replies.FAILED, resume_at }
+  elseif current == "fail" then
+    local policy = Retention.of_options(opts, "removeOnFail")
     Ending.fail(settlement, id, REASON, processed_on, policy, Lease.RUN, Lease.spent(token))
   else
-    Parking.park_running(settlement, group, id, Group.sequence(values[5]), position, Lease.spent(token))
+    Parking.park_running(settlement, group, id, Group.sequence(sequence), position, Lease.spent(token))
   end
   return { Replies.ACCEPTED, resume_at }
 end
 
 local ROW = { "string", "string", "number", "string", "number", "string", "string", "string" }
 
-local function fault_of(rows)
-  local fault = Arguments.row_fault(rows, ROW)
-  for number = 1, fault and 0 or #rows do
-    local row = rows[number]
-    if row[5] <= 0 or not Delayed.fits(row[5]) then
-      return "row " .. number .. ": duration_ms is out of range"
-    elseif not (CURRENT[row[6]] and POSITIONS[row[7]] and EXTEND[row[8]]) then
-      return "row " .. number .. ": current, position or extend is unknown"
-    end
+local function fault_of(row)
+  if row[5] <= 0 or not Delayed.fits(row[5]) then
+    return "duration_ms is out of range"
+  elseif not (CURRENT[row[6]] and POSITIONS[row[7]] and EXTEND[row[8]]) then
+    return "current, position or extend is unknown"
   end
-  return fault
+  return nil
 end
 
 Library.command("rate_limit_group", { "allow-oom" }, { rows = "table" }, function(keys, args, now)
-  local fault = fault_of(args.rows)
+  local fault = Arguments.row_fault(args.rows, ROW, fault_of)
   if fault then
     return Replies.bad_argument(fault)
   end
-  local settlement = Settlement.open(keys, now, args)
-  local outcomes = {}
-  for number, row in ipairs(args.rows) do
-    outcomes[number] = pause(settlement, row)
-  end
-  settlement:close()
+  local outcomes, settlement = Run.settle_all(keys, args, now, pause)
   return Replies.pack("ok", now, outcomes, Promotion.next_due(settlement))
 end)

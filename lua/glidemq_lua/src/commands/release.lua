@@ -25,37 +25,29 @@ end
 
 local function release(settlement, back, args, row, unstarted)
   local id, token, processed_on, entry_id, crash = row[1], row[2], row[3], row[4], row[5]
-  local job = settlement.keys.job .. id
-  local values = redis.pcall(
-    "HMGET", job, "state", Lease.RUN, "processedOn", "lifo", "name", "x-py:cell", "opts", "revoked", "groupKey",
-    "cost"
-  )
-  local refusal = values.err and Replies.GONE
-    or Lease.refusal("release", values[1], values[2], values[3], token, processed_on)
+  local values, refusal = Run.read(settlement, "release", row, "lifo", "name", "opts", "groupKey", "cost")
   if refusal then
-    if refusal == Replies.GONE then
-      settlement:leave(id, entry_id)
-    end
     return refusal
   end
+  local lifo, name, opts, group_key, cost = unpack(values, Run.FIRST, Run.FIRST + 4)
+  local cell = values[Run.CELL]
   if not crash then
     unstarted[#unstarted + 1] = processed_on
-    Turns.take_back_start(settlement, values[9], values[10], processed_on)
+    Turns.take_back_start(settlement, group_key, cost, processed_on)
   end
-  if values[8] == "1" then
-    settlement:leave(id, entry_id, values[6])
-    local policy = Retention.of_options(values[7], "removeOnFail")
-    Ending.revoke_run(settlement, id, token, processed_on, policy)
+  if values[Run.REVOKED] == "1" then
+    settlement:leave(id, entry_id, cell)
+    Run.revoke(settlement, row)
     return Replies.FAILED
   end
-  local crashes = count_crash(job, crash)
+  local crashes = count_crash(settlement.keys.job .. id, crash)
   if crashes and crashes >= args.max_crashes then
-    settlement:leave(id, entry_id, values[6])
-    local policy = Retention.of_options(values[7], "removeOnFail")
+    settlement:leave(id, entry_id, cell)
+    local policy = Retention.of_options(opts, "removeOnFail")
     Ending.fail(settlement, id, reason_of(crash, crashes), processed_on, policy, Lease.RUN, Lease.spent(token))
     return Replies.FAILED
   end
-  back:add(id, entry_id, Lease.spent(token), { lifo = values[4], name = values[5], cell = values[6] }, args.tail)
+  back:add(id, entry_id, Lease.spent(token), { lifo = lifo, name = name, cell = cell }, args.tail)
   return Replies.ACCEPTED
 end
 

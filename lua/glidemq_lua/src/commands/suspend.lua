@@ -26,26 +26,15 @@ end
 
 local ROW = { "string", "string", "number", "string", "?string", "number" }
 
-local function fault_of(rows)
-  local fault = Arguments.row_fault(rows, ROW)
-  for number = 1, fault and 0 or #rows do
-    if rows[number][6] < 0 or not Delayed.fits(rows[number][6]) then
-      return "row " .. number .. ": timeout_ms is out of range"
-    end
-  end
-  return fault
+local function fault_of(row)
+  return (row[6] < 0 or not Delayed.fits(row[6])) and "timeout_ms is out of range"
 end
 
 Library.command("suspend", { "allow-oom" }, { rows = "table" }, function(keys, args, now)
-  local fault = fault_of(args.rows)
+  local fault = Arguments.row_fault(args.rows, ROW, fault_of)
   if fault then
     return Replies.bad_argument(fault)
   end
-  local settlement = Settlement.open(keys, now, args)
-  local outcomes = {}
-  for number, row in ipairs(args.rows) do
-    outcomes[number] = suspend(settlement, row)
-  end
-  settlement:close()
+  local outcomes, settlement = Run.settle_all(keys, args, now, suspend)
   return Replies.pack("ok", now, outcomes, Promotion.next_due(settlement))
 end)

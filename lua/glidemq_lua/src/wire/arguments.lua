@@ -38,7 +38,8 @@ function Arguments.fault(args, checks)
 end
 
 -- The first fault of a list of positional rows, or nil. `types` holds one Lua type per column; "?" allows false.
-function Arguments.row_fault(rows, types)
+-- `fault_of(row)`, if given, judges what the types leave open.
+function Arguments.row_fault(rows, types, fault_of)
   for number = 1, #rows do
     local row = rows[number]
     if type(row) ~= "table" then
@@ -53,6 +54,10 @@ function Arguments.row_fault(rows, types)
           return "row " .. number .. ", column " .. column .. " must be a " .. wanted
         end
       end
+    end
+    local fault = fault_of and fault_of(row)
+    if fault then
+      return "row " .. number .. ": " .. fault
     end
   end
   return nil
