@@ -64,6 +64,7 @@ STRUCTURES = (
     "job/view",
     "queue/subscriptions",
     "queue/promotion",
+    "flow/estimate",
     "flow/budget",
     "flow/allowance",
     "queue/manual_retry",

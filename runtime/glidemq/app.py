@@ -45,6 +45,13 @@ from glidemq.options.dead_letter_queue import (
     dead_letter_queue_on_wire,
     dead_letter_queue_to_plain,
 )
+from glidemq.options.estimates import (
+    CostEstimate,
+    RunEstimate,
+    TokenEstimate,
+    run_estimate,
+    tokens_in_all,
+)
 from glidemq.options.job_options import lock_duration_ms
 from glidemq.options.token_limiter import QueueLimits, queue_limits
 from glidemq.payload import Payload
@@ -69,6 +76,7 @@ class Processor(Generic[In, Out]):
     limiter: how many jobs may start per window; None: as many as the queue's own limits let.
     dead_letters: the queue's dead letter queue, if the app names one.
     limits: what its jobs may use per window of time; None: no limit.
+    estimate: what jobs are taken to use that state nothing; None: nothing is known.
     """
 
     queue: str
@@ -87,6 +95,7 @@ class Processor(Generic[In, Out]):
     limiter: RateLimitOnWire | None = None
     dead_letters: DeadLetterQueueOnWire | None = None
     limits: QueueLimits | None = None
+    estimate: RunEstimate | None = field(default=None, hash=False)
 
     @property
     def place(self) -> str:
@@ -178,7 +187,8 @@ class App:
         limiter: RateLimit | Mapping[str, Any] | None = None,
         dead_letter_queue: str | DeadLetterQueue | Mapping[str, Any] | None = None,
         token_limiter: TokenLimiter | Mapping[str, Any] | None = None,
-        estimated_tokens: int | None = None,
+        estimated_tokens: TokenEstimate | None = None,
+        estimated_cost: CostEstimate | None = None,
         limit_key: LimitKey | None = None,
     ) -> Callable[[F], F]:
         """Declare the decorated function as the processor of a queue; the function itself is left as it is.
@@ -209,8 +219,9 @@ class App:
         dead_letter_queue: where jobs of this queue go that fail for good; a name, a `DeadLetterQueue` or a mapping with
             its fields. Stored with the queue, for all its workers; None leaves what is stored.
         token_limiter: how many tokens the jobs may use per window; a `TokenLimiter` or a mapping with its fields.
-        estimated_tokens: what a job is taken to use that states nothing; if not given, this is learned from what
-            jobs with its name have reported.
+        estimated_tokens, estimated_cost: what an attempt of a job is taken to use at most that states nothing, as
+            described for `JobOptions`; for the token limiter and for budgets. If not given, this is learned from
+            what jobs have reported.
         limit_key: whose limits hold back this queue, such as ("openai", "gpt"): queues with the same key share the
             token limiter's windows and obey what `limits.observe` says about that key. By default the queue's name.
 
@@ -231,7 +242,9 @@ class App:
         rule = None if batch is None else batch_rule(batch)
         limit = None if limiter is None else RateLimitOnWire.of(limiter, "limiter")
         dead_letters = dead_letter_queue_on_wire(dead_letter_queue, queue)
-        limits = queue_limits(token_limiter, estimated_tokens, limit_key)
+        estimate = run_estimate(estimated_tokens, estimated_cost)
+        in_all = None if estimate is None or estimate.tokens is None else tokens_in_all(estimate.tokens)
+        limits = queue_limits(token_limiter, in_all, limit_key)
 
         def declare(function: F) -> F:
             self._check_function(queue, function)
@@ -250,6 +263,7 @@ class App:
                 limit,
                 dead_letters,
                 limits,
+                estimate,
             )
             return function
 
@@ -283,6 +297,7 @@ class App:
                     "limiter": limiter_member(processor.limiter),
                     "dead_letter_queue": dead_letter_queue_to_plain(processor.dead_letters),
                     "limits": processor.limits.manifest() if processor.limits else None,
+                    "estimate": processor.estimate.member() if processor.estimate else None,
                     "validates": processor.payload.validates,
                     "function": processor.place,
                 }

@@ -66,10 +66,10 @@ def test_manifest_is_plain_data() -> None:
     assert queues == [
         {"name": "thumbnails", "role": "sync", "pool": "default", "weight": 1, "concurrency": 1, "timeout_ms": 2000,
          "lock_duration_ms": 5000, "batch": None, "limiter": False, "dead_letter_queue": None, "limits": None,
-         "validates": True},
+         "estimate": None, "validates": True},
         {"name": "chat", "role": "async", "pool": "default", "weight": 1, "concurrency": 50, "timeout_ms": None,
          "lock_duration_ms": None, "batch": None, "limiter": False, "dead_letter_queue": None, "limits": None,
-         "validates": False},
+         "estimate": None, "validates": False},
     ]  # fmt: skip
 
 

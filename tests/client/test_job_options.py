@@ -225,7 +225,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"zzz": 3},
         "Unknown job option 'zzz': known are attempts, backoff, cost, deduplication, delay,"
-        " estimated_tokens, fallbacks, job_id, lifo,"
+        " estimated_cost, estimated_tokens, fallbacks, job_id, lifo,"
         " lock_duration, on_failure, ordering, parent, parents, priority, remove_on_complete, remove_on_fail,"
         " stream_limit, stream_ttl, timeout, ttl",
     ),

@@ -41,7 +41,7 @@ def test_limiter_is_taken_as_an_object_or_a_mapping(limiter: Any) -> None:
 
 def test_processor_without_limits_has_none() -> None:
     assert limits_of() is None
-    assert limits_of(estimated_tokens=5) is None
+    assert limits_of(estimated_tokens=5, estimated_cost=1) is None
 
 
 def test_limits_travel_as_plain_data_and_unknown_members_do_not_matter() -> None:

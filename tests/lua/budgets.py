@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import orjson
 
 from glidemq.commands.command import unpack
 from glidemq.commands.enqueue import JobRow
+from glidemq.options.job_options import to_wire
 from tests.lua.driven_queue import DrivenQueue, Started
 from tests.lua.families import add_flow, letters
 
@@ -37,16 +39,30 @@ def add_budgeted(
     assert add_flow(queue, *rows, budgets=budgets, **arguments) == [b"ok"]
 
 
-def report(queue: DrivenQueue, job: Started, tokens: float = 0, cost: float = 0, **categories: float) -> None:
+def estimating(root: DrivenQueue, job_id: str, **options: Any) -> bytes:
+    """Such a row of a job with these options of `Queue.add`."""
+    return budgeted(root, job_id, opts=orjson.loads(to_wire(options).json))
+
+
+def report(
+    queue: DrivenQueue,
+    job: Started,
+    tokens: float = 0,
+    cost: float = 0,
+    *,
+    costs: Mapping[str, float] | None = None,
+    **categories: float,
+) -> None:
     """What this run has used so far."""
     counted = categories or {"output": tokens}
+    spent = costs or ({"total": cost} if cost else {})
     reply = queue.call(
         "report_usage",
         id=job.id,
         token=job.token,
-        usage={"model": "m", "totalTokens": sum(counted.values()), "totalCost": cost},
+        usage={"model": "m", "totalTokens": sum(counted.values()), "totalCost": math.fsum(spent.values())},
         tokens=counted,
-        costs={"total": cost} if cost else {},
+        costs=spent,
         events=True,
     )
     assert reply[0] == b"ok", reply

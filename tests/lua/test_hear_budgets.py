@@ -14,6 +14,7 @@ from tests.lua.executed import execute
 from tests.lua.families import letters
 
 MEMBER = "glide:{elsewhere}:7"
+FORTY: dict[str, Any] = {"tokens": 40, "cost": False}
 
 
 def usage(tokens: int) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def hear(queue: DrivenQueue, *rows: tuple[Any, ...]) -> bool:
 
 def test_question_is_answered_by_letter(driven: DrivenQueue) -> None:
     add_budgeted(driven)
-    assert hear(driven, (5, "ask", 40, False))
+    assert hear(driven, (5, "ask", FORTY, False))
     [[_, kind, to, body, _]] = letters(driven)
     assert (kind, to, body) == (b"budget-answer", b"glide:{elsewhere}", pack(("7", 5, "granted")))
     assert reserved(driven) == 40
@@ -35,14 +36,14 @@ def test_question_is_answered_by_letter(driven: DrivenQueue) -> None:
 
 def test_what_is_heard_again_or_too_late_changes_nothing(driven: DrivenQueue) -> None:
     add_budgeted(driven)
-    ask, use, end = (5, "ask", 40, False), (6, "use", False, usage(10)), (7, "end", False, usage(25))
+    ask, use, end = (5, "ask", FORTY, False), (6, "use", False, usage(10)), (7, "end", False, usage(25))
     assert hear(driven, ask)
     assert not hear(driven, end, use, ask, end, use)
     assert (used(driven), reserved(driven)) == (25, 0)
 
 
 def test_statements_to_a_budget_that_is_gone_let_the_job_run(driven: DrivenQueue) -> None:
-    assert hear(driven, (5, "ask", 40, False))
+    assert hear(driven, (5, "ask", FORTY, False))
     [[*_, body, _]] = letters(driven)
     assert body == pack(("7", 5, "free"))
     assert not hear(driven, (6, "end", False, usage(3)))
@@ -52,10 +53,12 @@ def test_statements_to_a_budget_that_is_gone_let_the_job_run(driven: DrivenQueue
 @pytest.mark.parametrize(
     "row",
     [
-        (5, "beg", 40, False),
-        (5, "ask", "40", False),
+        (5, "beg", FORTY, False),
+        (5, "ask", 40, False),
+        (5, "ask", {"tokens": "40", "cost": False}, False),
         (5, "use", False, {"tokens": 5}),
-        ("5", "ask", 4, False),
+        (5, "use", False, 5),
+        ("5", "ask", FORTY, False),
     ],
 )
 def test_malformed_statements_are_refused(driven: DrivenQueue, row: tuple[Any, ...]) -> None:

@@ -11,6 +11,7 @@ from glidemq.commands.fragments import packed_call
 from glidemq.commands.rate_limit import RateLimitOnWire, limiter_member
 from glidemq.commands.status import expect_ok
 from glidemq.commands.token_allowance import TokenAllowance, TokensDealt, tokens_dealt, tokens_member
+from glidemq.options.estimates import RunEstimate
 
 # What happens to a finished job: False keeps it, True removes it at once, a number keeps that many finished
 # jobs, a pair keeps (seconds or False, number or False).
@@ -109,14 +110,14 @@ class StepCommand(Command[StepResult]):
     run: unique per call; the n-th activation gets the token `<run>.<n>`. claimed: (entry id, job id) of
     entries that the blocking reader got. rung: ids of the doorbell's entries that it got. limiter: the
     worker's own rate limit; if the queue has one too, the stricter counts. tokens: what the started jobs may use
-    of a window's tokens. A call that starts nothing may be
-    repeated: each completion counts once, by its token.
+    of a window's tokens. estimate: what a job that states nothing is taken to use at most of its flow's budget.
+    A call that starts nothing may be repeated: each completion counts once, by its token.
     """
 
     function = "gmq_step"
 
     __slots__ = (
-        "ahead", "cell", "claimed", "complete", "consumer", "events", "limiter", "max_bytes", "metrics",
+        "ahead", "cell", "claimed", "complete", "consumer", "estimate", "events", "limiter", "max_bytes", "metrics",
         "replayable", "run", "rung", "slots", "tokens",
     )  # fmt: skip
 
@@ -135,6 +136,7 @@ class StepCommand(Command[StepResult]):
         rung: Sequence[bytes] = (),
         limiter: RateLimitOnWire | None = None,
         tokens: TokenAllowance | None = None,
+        estimate: RunEstimate | None = None,
         events: bool = True,
         metrics: bool = True,
     ) -> None:
@@ -149,6 +151,7 @@ class StepCommand(Command[StepResult]):
         self.rung = rung
         self.limiter = limiter
         self.tokens = tokens
+        self.estimate = estimate
         self.events = events
         self.metrics = metrics
         self.max_bytes = max_bytes
@@ -166,6 +169,7 @@ class StepCommand(Command[StepResult]):
                 "rung": self.rung,
                 "limiter": limiter_member(self.limiter),
                 "tokens": tokens_member(self.tokens),
+                "estimate": self.estimate.member() if self.estimate is not None else False,
                 "events": self.events,
                 "metrics": self.metrics,
                 "max_bytes": self.max_bytes,

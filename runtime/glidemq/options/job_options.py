@@ -24,6 +24,16 @@ from glidemq.options.deduplication import (
     deduplication_to_wire,
 )
 from glidemq.options.durations import Duration, duration_ms
+from glidemq.options.estimates import (
+    COST_MEMBER,
+    TOKENS_MEMBER,
+    CostEstimate,
+    TokenEstimate,
+    cost_estimate,
+    gathered_tokens,
+    spread_tokens,
+    token_estimate,
+)
 from glidemq.options.fallbacks import Fallback, fallbacks_from_wire, fallbacks_to_wire
 from glidemq.options.names import check_job_id
 from glidemq.options.nested import count, seconds, unknown_name
@@ -45,7 +55,6 @@ from glidemq.options.parents import (
     parents_to_wire,
 )
 from glidemq.options.retention import Retention, retention_from_wire, retention_to_wire
-from glidemq.options.token_limiter import check_estimate
 
 MAX_PRIORITY = 2048
 OnFailure: TypeAlias = Literal["fail_parent", "ignore", "remove", "continue"]
@@ -67,7 +76,8 @@ class PlainJobOptions(TypedDict, total=False):
     ttl: Duration | None
     attempts: int | None
     backoff: Backoff | Mapping[str, Any] | None
-    estimated_tokens: int | None
+    estimated_tokens: TokenEstimate | None
+    estimated_cost: CostEstimate | None
     timeout: Duration | None
     lock_duration: Duration | None
     fallbacks: Sequence[Fallback | Mapping[str, Any]] | None
@@ -95,7 +105,9 @@ class JobOptions(PlainJobOptions, total=False):
     ttl: seconds or timedelta after the adding within which the job must start, or it fails with "expired".
     attempts: how often to run the job in all until it succeeds; 0 and 1 both mean once.
     backoff: the wait between attempts; a `Backoff`, or a mapping with its fields.
-    estimated_tokens: how many tokens the job will use at most, for a token limiter.
+    estimated_tokens: how many tokens an attempt will use at most, for token limiters and the flow's budget: in all, or
+        as a mapping of categories to numbers, where what is not named is not used.
+    estimated_cost: likewise what it will cost, in the budget's unit.
     timeout: seconds or timedelta of processing after which an attempt fails with "Job timeout exceeded".
     lock_duration: 1 to 86400 seconds without a sign of life before the job counts as stalled.
     fallbacks: what the attempts after the first turn to, one after the other: `Fallback`s, or mappings with its
@@ -152,6 +164,7 @@ def to_wire(options: Mapping[str, object]) -> WireOptions:
             wire[rule.wire_name] = rule.to_wire(value)
     if wire.get("fallbacks") and "attempts" not in wire:
         wire["attempts"] = len(wire["fallbacks"]) + 1
+    spread_tokens(wire)
     ordering, cost = wire.get("ordering"), millitokens(wire.get("cost", 0))
     deduplication = wire.get("deduplication")
     if ordering is not None and wire.get("lifo"):
@@ -190,6 +203,8 @@ def from_wire(opts: Mapping[str, Any]) -> JobOptions:
             options[name] = rule.from_wire(value)
         except (TypeError, ValueError, OverflowError, AttributeError, KeyError):
             continue
+    if "estimated_tokens" in options:
+        options["estimated_tokens"] = gathered_tokens(opts, options["estimated_tokens"])
     return cast(JobOptions, options)
 
 
@@ -269,7 +284,8 @@ _RULES: dict[str, _Rule] = {
     "ttl": _Rule("ttl", _ttl, seconds),
     "attempts": _Rule("attempts", _attempts, int),
     "backoff": _Rule("backoff", backoff_to_wire, backoff_from_wire),
-    "estimated_tokens": _Rule("estimatedTokens", check_estimate, int),
+    "estimated_tokens": _Rule(TOKENS_MEMBER, token_estimate, int),
+    "estimated_cost": _Rule(COST_MEMBER, cost_estimate, cost_estimate),
     "timeout": _Rule("timeout", _timeout, seconds),
     "lock_duration": _Rule("lockDuration", lock_duration_ms, seconds),
     "fallbacks": _Rule("fallbacks", fallbacks_to_wire, fallbacks_from_wire),

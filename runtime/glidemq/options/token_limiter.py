@@ -93,7 +93,7 @@ def queue_limits(
 def check_estimate(value: object) -> int:
     """`value` if it is a possible number of tokens, else a ValidationError."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_TOKENS:
-        raise ValidationError("estimated_tokens must be a non-negative integer")
+        raise ValidationError("estimated_tokens must be a non-negative integer, or map categories to numbers")
     return value
 
 

@@ -83,9 +83,9 @@ def usage_report(
         ("total_cost", "totalCost", total_cost, cost_amounts),
     ):
         if total is not None:
-            usage[wire_name] = _amount(name, total)
+            usage[wire_name] = amount(name, total)
         elif parts:
-            usage[wire_name] = _amount(name, math.fsum(parts.values()))
+            usage[wire_name] = amount(name, math.fsum(parts.values()))
     if latency is not None:
         usage["latencyMs"] = _latency_ms(latency)
     if cached is not None:
@@ -111,7 +111,13 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _amount(what: str, value: object) -> float:
+def category_name(name: str, value: object) -> str:
+    """`value` if it can be a category of `name`, else a ValidationError."""
+    return _text(f"a category of {name}", value)
+
+
+def amount(what: str, value: object) -> float:
+    """`value` if it can be counted, whole numbers as int, else a ValidationError."""
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float))
@@ -132,17 +138,15 @@ def _amounts(name: str, what: str, given: object) -> dict[str, float]:
     amounts = cast("Mapping[object, object]", given)
     if len(amounts) > MAX_CATEGORIES:
         raise ValidationError(f"{name} must have at most {MAX_CATEGORIES} categories, not {len(amounts)}")
-    return {
-        _text(f"a category of {name}", key): _amount(f"{what} for '{key}'", n) for key, n in amounts.items()
-    }
+    return {category_name(name, key): amount(f"{what} for '{key}'", n) for key, n in amounts.items()}
 
 
 def _latency_ms(latency: Duration) -> float:
     """Milliseconds, of which processors measure fractions."""
     if isinstance(latency, timedelta):
         return duration_ms(latency, "latency")
-    milliseconds = _amount("latency", latency) * 1000
-    return _amount("latency", round(milliseconds, 3))
+    milliseconds = amount("latency", latency) * 1000
+    return amount("latency", round(milliseconds, 3))
 
 
 # -- reading it back -------------------------------------------------------------------------------------

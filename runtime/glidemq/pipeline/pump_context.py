@@ -12,6 +12,7 @@ from glidemq.commands.rate_limit import RateLimitOnWire
 from glidemq.connection.connection import Connection
 from glidemq.options import BatchRule
 from glidemq.options.dead_letter_queue import DeadLetterQueueOnWire
+from glidemq.options.estimates import RunEstimate
 from glidemq.options.token_limiter import QueueLimits
 from glidemq.pipeline.completer import Outcome
 from glidemq.pipeline.fair_turns import FairTurns
@@ -30,7 +31,8 @@ class QueueSettings:
 
     lock_ms, timeout_ms: for jobs without their own; a timeout of 0 means none. limiter: the worker's own limit.
     weight: the queue's share of the processing time of actors that it shares with other queues. batch: how its jobs
-    gather to be run together. dead_letters: what the queue is to have, None leaves what is stored.
+    gather to be run together. dead_letters: what the queue is to have, None leaves what is stored. estimate: what jobs
+    use at most that state nothing.
     """
 
     queue: str
@@ -45,6 +47,7 @@ class QueueSettings:
     batch: BatchRule | None = None
     dead_letters: DeadLetterQueueOnWire | None = None
     limits: QueueLimits | None = None
+    estimate: RunEstimate | None = None
 
     @property
     def gather_ns(self) -> int:

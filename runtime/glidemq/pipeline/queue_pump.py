@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import secrets
 from collections import deque
-from typing import Any
+from typing import Any, TypeAlias
 
 from glidemq.clock import monotonic_ns
 from glidemq.commands.fail import FailureRow
@@ -28,6 +28,8 @@ AHEAD_WORTH_A_CALL = 8
 # A call without an answer keeps slots that queues share from the others for no longer than this. Should it be granted
 # jobs later all the same, those that find no slot wait, and are given back.
 LONGEST_RESERVATION_S = 0.5
+
+Claim: TypeAlias = tuple[bytes, bytes]  # an entry's id and its job's
 
 
 class QueuePump:
@@ -63,7 +65,7 @@ class QueuePump:
         )
         # Tokens must differ between gateways of one consumer, hence the random part.
         self._runs = (f"{secrets.token_hex(6)}-{n}" for n in itertools.count(1))
-        self._claimed: deque[tuple[bytes, bytes]] = deque()
+        self._claimed: deque[Claim] = deque()
         self._rung: deque[bytes] = deque()
         self._flush = False  # outcomes are to be reported now
         self._oldest_completion_ns = 0
@@ -285,12 +287,7 @@ class QueuePump:
             self._context.drained(self)
 
     async def _execute_step(
-        self,
-        batch: list[Outcome],
-        slots: int,
-        ahead: int,
-        claimed: list[tuple[bytes, bytes]],
-        rung: list[bytes],
+        self, batch: list[Outcome], slots: int, ahead: int, claimed: list[Claim], rung: list[bytes]
     ) -> StepResult:
         settings = self.settings
         return await self._context.connection.execute(
@@ -306,6 +303,7 @@ class QueuePump:
                 rung=rung,
                 limiter=settings.limiter,
                 tokens=self.gate.draw(slots + ahead),
+                estimate=settings.estimate,
                 events=settings.events,
                 metrics=settings.metrics,
                 max_bytes=MAX_BYTES_PER_CALL,

@@ -84,6 +84,7 @@ class ActorContext:
                     "limiter": limiter_member(processor.limiter),
                     "dead_letter_queue": dead_letter_queue_to_plain(processor.dead_letters),
                     "limits": processor.limits.manifest() if processor.limits else None,
+                    "estimate": processor.estimate.member() if processor.estimate else None,
                 }
                 for name, processor in self.processors.items()
             ],

@@ -21,6 +21,7 @@ from glidemq.connection.reader_connection import ReaderConnection
 from glidemq.errors import ConnectionError, GlideMQError, ServerError
 from glidemq.options import BatchRule
 from glidemq.options.dead_letter_queue import dead_letter_queue_from_plain
+from glidemq.options.estimates import RunEstimate
 from glidemq.options.token_limiter import QueueLimits
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.pump_context import QueueSettings
@@ -176,6 +177,7 @@ class Gateway:
                 batch=BatchRule(*queue["batch"]) if queue.get("batch") else None,
                 dead_letters=dead_letter_queue_from_plain(queue.get("dead_letter_queue")),
                 limits=QueueLimits.of_manifest(queue.get("limits")),
+                estimate=RunEstimate.of_member(queue.get("estimate")),
             )
         )
 

@@ -31,6 +31,7 @@ from glidemq.options import (
     check_queue_name,
     duration_ms,
 )
+from glidemq.options.estimates import CostEstimate, TokenEstimate
 from glidemq.options.job_options import lock_duration_ms
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.pump_context import QueueSettings
@@ -76,7 +77,7 @@ class Worker(Handlers, Generic[In, Out]):
     limiter: how many jobs may start per window, counted over all workers of the queue; if the queue has a limit of its
         own, the stricter one counts.
     dead_letter_queue: where jobs go that fail for good, as described in `App.processor`.
-    token_limiter, estimated_tokens, limit_key: what jobs may use per window, as described there.
+    token_limiter, estimated_tokens, estimated_cost, limit_key: what jobs may use and do, as described there.
     events, metrics: False saves the server's `completed` events and per-minute counters.
     All durations are seconds or timedelta.
 
@@ -111,7 +112,8 @@ class Worker(Handlers, Generic[In, Out]):
         limiter: RateLimit | Mapping[str, Any] | None = None,
         dead_letter_queue: str | DeadLetterQueue | Mapping[str, Any] | None = None,
         token_limiter: TokenLimiter | Mapping[str, Any] | None = None,
-        estimated_tokens: int | None = None,
+        estimated_tokens: TokenEstimate | None = None,
+        estimated_cost: CostEstimate | None = None,
         limit_key: LimitKey | None = None,
         events: bool = True,
         metrics: bool = True,
@@ -131,6 +133,7 @@ class Worker(Handlers, Generic[In, Out]):
             dead_letter_queue=dead_letter_queue,
             token_limiter=token_limiter,
             estimated_tokens=estimated_tokens,
+            estimated_cost=estimated_cost,
             limit_key=limit_key,
         )
         declare(processor)
@@ -146,6 +149,7 @@ class Worker(Handlers, Generic[In, Out]):
             metrics=metrics,
             dead_letters=self._processor.dead_letters,
             limits=self._processor.limits,
+            estimate=self._processor.estimate,
         )
         self._kill_grace_s = duration_ms(kill_grace, "kill_grace") / 1000
         self.id = f"py-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -224,17 +228,12 @@ class Worker(Handlers, Generic[In, Out]):
         """Whatever runs the processor: on the loop or on threads, one job at a time or a batch."""
         key = self._settings.keys.meta
         processor = observed(self._processor, self._events, self._note_start, key, commands)
-        rule = processor.batch
+        rule, slots = processor.batch, processor.concurrency
         if processor.role == "async":
             if rule is not None:
                 return TaskBatches(processor, rule, key, commands, kill_grace_s=self._kill_grace_s)
             return TaskExecution(
-                processor,
-                self.name,
-                key,
-                commands,
-                concurrency=processor.concurrency,
-                kill_grace_s=self._kill_grace_s,
+                processor, self.name, key, commands, concurrency=slots, kill_grace_s=self._kill_grace_s
             )
 
         def on_thread_freed() -> None:
@@ -243,12 +242,7 @@ class Worker(Handlers, Generic[In, Out]):
         if rule is not None:
             return ThreadBatches(processor, rule, key, commands, on_thread_freed=on_thread_freed)
         return ThreadExecution(
-            processor,
-            self.name,
-            key,
-            commands,
-            concurrency=processor.concurrency,
-            on_thread_freed=on_thread_freed,
+            processor, self.name, key, commands, concurrency=slots, on_thread_freed=on_thread_freed
         )
 
     async def run(self) -> None:

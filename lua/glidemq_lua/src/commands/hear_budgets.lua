@@ -17,10 +17,10 @@ local function fault_of(rows)
     local row = rows[number]
     if not SAID[row[4]] then
       return "row " .. number .. ": nobody knows what " .. row[4] .. " means"
-    elseif row[5] and type(row[5]) ~= "number" or row[6] and type(row[6]) ~= "table" then
-      return "row " .. number .. ": the estimate or the usage is malformed"
+    elseif row[6] and type(row[6]) ~= "table" then
+      return "row " .. number .. ": the usage must be a table"
     end
-    fault = row[6] and Arguments.fault(row[6], Arguments.checks(USAGE))
+    fault = Estimate.fault(row[5]) or row[6] and Arguments.fault(row[6], Arguments.checks(USAGE))
     if fault then
       return "row " .. number .. ": " .. fault
     end

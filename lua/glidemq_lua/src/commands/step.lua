@@ -9,7 +9,8 @@
 -- Args:   consumer, cell, run, complete [[id, token, processed_on, entry_id, returnvalue, retain]], slots, ahead,
 --         claimed [[entry_id, id]], rung [ring_id], limiter {max, duration_ms}, events, metrics, max_bytes,
 --         tokens {max, duration_ms, default, names {name: estimate}, overtake, left, window, overrun, refund,
---         refund_window}; left: lent tokens of `window`, absent: they are counted here (see TokenGate)
+--         refund_window}; left: lent tokens of `window`, absent: they are counted here (see TokenGate); estimate: an
+--         Estimate, of jobs that state none themselves
 -- Reply:  ["ok", now_ms, [code], [[blob, id, token, entry_id, name, opts, processed_on, flags]],
 --         [paused, next_due_ms, more, expired, quarantined, posted], and with `tokens` what TokenGate replies]
 --         code: 1 completed; 6 failed, since it was revoked
@@ -265,12 +266,14 @@ end
 
 local SPEC = {
   consumer = "string", cell = "string", run = "string", complete = "table", slots = "number", ahead = "number",
-  claimed = "table", rung = "?table", limiter = "?table", tokens = "?table", max_bytes = "number",
+  claimed = "table", rung = "?table", limiter = "?table", tokens = "?table", estimate = "?table",
+  max_bytes = "number",
 }
 local ROW = { "string", "string", "number", "string", "string", "any" }
 
 Library.command("step", { "allow-oom" }, SPEC, function(keys, args, now)
   local fault = Arguments.row_fault(args.complete, ROW) or Limits.fault(args.limiter) or TokenGate.fault(args.tokens)
+  fault = fault or Estimate.fault(args.estimate)
   if fault then
     return Replies.bad_argument(fault)
   end

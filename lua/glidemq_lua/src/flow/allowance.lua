@@ -99,8 +99,9 @@ local function hold_back(settlement, id, verdict, priority, flow)
   Ending.fail(settlement, id, Allowance.EXCEEDED, false, policy)
 end
 
--- Every start of a job with a budget asks here. False: it has gone elsewhere.
-function Allowance.admit(settlement, id, values)
+-- Every start of a job with a budget asks here; `assumed` is its processor's estimate, or nil. False: it has gone
+-- elsewhere.
+function Allowance.admit(settlement, id, values, assumed)
   local keys, now = settlement.keys, settlement.now
   local prefix, flow = split(Record.budget_key(values))
   if not prefix then
@@ -112,7 +113,7 @@ function Allowance.admit(settlement, id, values)
     return true
   end
   local version = next_version(keys, now)
-  local stated = Record.stated_tokens(Record.opts(values)) or false
+  local stated = Estimate.of(Record.opts(values), assumed)
   local verdict = state(settlement, id, prefix, flow, version, "ask", stated, usage_of(keys, id))
   if prefix ~= keys.prefix then
     note(settlement, id, ASKED, prefix, flow, version)

@@ -37,32 +37,35 @@ local function hash_of(keys, name)
   return fields
 end
 
--- What is limited: [{field of the hash that counts it, most}]. A limit of 0 is none, as in Node.
+-- What is limited: [{field of the hash that counts it, most, unit, category}]. A limit of 0 is none, as in Node.
 local function axes_of(hash)
   local axes = {}
-  local function add(field, most)
+  local function add(counter, unit, total, by_category)
+    local most = number(total)
     if most > 0 then
-      axes[#axes + 1] = { field = field, most = most }
+      axes[#axes + 1] = { field = counter, most = most, unit = unit }
+    end
+    for category, limit in pairs(JsonValue.read_numbers(by_category)) do
+      if limit > 0 then
+        axes[#axes + 1] = { field = counter .. ":" .. category, most = limit, unit = unit, category = category }
+      end
     end
   end
-  add(TOKENS, number(hash.maxTotalTokens))
-  add(COST, number(hash.maxTotalCost))
-  for category, most in pairs(JsonValue.read_numbers(hash.maxTokens)) do
-    add(TOKENS .. ":" .. category, most)
-  end
-  for category, most in pairs(JsonValue.read_numbers(hash.maxCosts)) do
-    add(COST .. ":" .. category, most)
-  end
+  add(TOKENS, "tokens", hash.maxTotalTokens, hash.maxTokens)
+  add(COST, "cost", hash.maxTotalCost, hash.maxCosts)
   return axes
 end
 
--- Usage by the fields that count it. A weight that is none, or below 0, is 1; where weights leave nothing, the plain
--- total counts.
-local function amounts_of(hash, usage)
-  local weights, amounts, weighted = JsonValue.read_numbers(hash.tokenWeights), {}, 0
+-- Sums of fractions miss their decimal value by a little: ten times 0.1 is not more than 1.
+local function is_above(value, most)
+  return value > most * (1 + 1e-12)
+end
+
+-- Usage by the fields that count it; where weights leave nothing, the plain total counts.
+local function amounts_of(weights, usage)
+  local amounts, weighted = {}, 0
   for category, value in pairs(usage.tokens) do
-    local weight = weights[category] or 1
-    weighted = weighted + value * (weight >= 0 and weight or 1)
+    weighted = weighted + value * Estimate.weight(weights, category)
     amounts[TOKENS .. ":" .. category] = value
   end
   for category, value in pairs(usage.costs) do
@@ -93,6 +96,7 @@ local function open(settlement, flow)
     paused = keys.budget_paused .. flow,
     hash = hash,
     axes = axes_of(hash),
+    weights = JsonValue.read_numbers(hash.tokenWeights),
   }, Flow)
 end
 
@@ -154,7 +158,7 @@ end
 
 -- Takes down all that a job has used so far; each part of it counts once.
 function Flow:use(entry, usage)
-  local amounts = amounts_of(self.hash, usage)
+  local amounts = amounts_of(self.weights, usage)
   local function note()
     for field, amount in pairs(amounts) do
       local more = amount - (entry.used[field] or 0)
@@ -173,7 +177,7 @@ end
 
 function Flow:violated()
   for _, axis in ipairs(self.axes) do
-    if number(self.hash[axis.field]) > axis.most then
+    if is_above(number(self.hash[axis.field]), axis.most) then
       return true
     end
   end
@@ -195,7 +199,7 @@ function Flow:refusal()
   return self.hash.onExceeded == Budget.PAUSE and Budget.PAUSE or Budget.FAIL
 end
 
--- The shares that a run reserves; or nil and what it is told instead. `stated`: its estimate of tokens, or false.
+-- The shares that a run reserves; or nil and what it is told instead. `stated`: its estimate, or false.
 function Flow:shares(stated)
   if self.hash.exceeded == "1" or self:violated() then
     return nil, self:refusal()
@@ -205,19 +209,19 @@ function Flow:shares(stated)
   local shares, waits = {}, false
   for _, axis in ipairs(self.axes) do
     local field, used = axis.field, number(self.hash[axis.field])
-    local free = axis.most - used - (alone and 0 or self:reserved(field))
-    local share
-    if stated and field == TOKENS then
-      share = stated
-      if share > axis.most - used then
+    local taken = used + (alone and 0 or self:reserved(field))
+    local left = math.max(axis.most - taken, 0)
+    local share = Estimate.on(stated, axis, self.weights)
+    if share then
+      if is_above(used + share, axis.most) then
         return nil, self:refusal()
       end
     elseif runs > 0 then
-      share = alone and math.min(used / runs, free) or used / runs
+      share = alone and math.min(used / runs, left) or used / runs
     elseif alone then
-      share = free -- nothing is known of such jobs: all that is left is its own
+      share = left -- nothing is known of such jobs: all that is left is its own
     end
-    waits = waits or not share or share > free
+    waits = waits or not share or is_above(taken + share, axis.most)
     shares[field] = share
   end
   if waits then
@@ -276,7 +280,7 @@ function Flow:keep()
   end
 end
 
--- `what`: ask (for a run; `stated` is its estimate or false), use, end (of a run that the average counts), return (of one
+-- `what`: ask (for a run; `stated` is its Estimate or false), use, end (of a run that the average counts), return (of one
 -- that it does not). `usage`: {tokens, total_tokens, costs, total_cost} of all runs of the job, or false for no news.
 -- Returns what an ask is told, nil if it is an old one.
 function Budget.hear(settlement, flow, member, version, what, stated, usage)

@@ -25,6 +25,7 @@ function Intake.open(settlement, args, slots, ahead)
     places = math.min(slots + ahead, MOST),
     shut = false, -- what comes next has to wait for something more urgent
     limited = false, -- the places are all that a limit leaves
+    estimate = args.estimate or nil, -- of jobs that state none themselves
     tokens = nil, -- a TokenGate, if the queue's jobs are limited by the tokens they use
     bytes = 0,
     activations = {},
@@ -128,7 +129,7 @@ function Intake:offer(id, entry_id)
     return hold(self)
   end
   local budgeted = Record.budget_key(values) ~= nil
-  if budgeted and not Allowance.admit(self.settlement, id, values) then
+  if budgeted and not Allowance.admit(self.settlement, id, values, self.estimate) then
     self.dropped = self.dropped + 1
     return Intake.DROPPED
   end
