@@ -121,10 +121,18 @@ def test_counter_poisoned_by_others_is_reported_and_nothing_is_added(driven: Dri
 
 
 def test_parent_of_the_same_queue_gets_its_dependency(driven: DrivenQueue) -> None:
+    driven.add(job_id="p")
     child = driven.add(parent="p", parent_queue=driven.name)
     assert set(driven.client.smembers(driven.key("deps:p"))) == {driven.key(child).encode()}
     assert driven.job(child)["parentId"] == "p"
     assert driven.job(child)["parentQueue"] == driven.name
+
+
+def test_a_parent_that_is_gone_leaves_no_trace_of_its_children(driven: DrivenQueue) -> None:
+    child = driven.add(parent="p", parent_queue=driven.name)
+    assert not driven.client.exists(driven.key("deps:p"))
+    driven.complete(driven.start_one())
+    assert driven.state(child) == "completed"
 
 
 def test_parent_of_another_queue_is_only_noted(driven: DrivenQueue) -> None:

@@ -212,6 +212,45 @@ def test_a_child_tried_again_and_completed_takes_its_failure_back(driven: Driven
     assert driven.field("p", "depsCompleted") == "1"
 
 
+def test_a_forgotten_child_that_is_tried_again_counts_for_nobody(driven: DrivenQueue) -> None:
+    add_parent(driven, "p", "a", "b", on_failure="remove")
+    assert fail_child(driven) == "a"
+    driven.call("retry_job", id="a")
+    jobs = {job.id: job for job in driven.start(2)}
+    driven.complete(jobs["a"])
+    assert driven.state("p") == "waiting-children", "the other child runs"
+    assert driven.field("p", "depsCompleted") is None
+    driven.complete(jobs["b"])
+    assert driven.start_one().id == "p"
+
+
+def test_what_a_child_returned_that_was_ignored_before_is_kept_as_well(driven: DrivenQueue) -> None:
+    add_parent(driven, "p", "a", "b", on_failure="ignore")
+    fail_child(driven)
+    driven.call("retry_job", id="a")
+    jobs = {job.id: job for job in driven.start(2)}
+    driven.complete(jobs["a"], value="7", retain=True)
+    assert driven.field("p", f"x-py:depvalue:{member(driven, 'a')}") == "7"
+
+
+@pytest.mark.parametrize("policy", ["ignore", "remove", "continue"])
+def test_a_child_that_was_missed_too_soon_fails_as_its_policy_says(driven: DrivenQueue, policy: str) -> None:
+    driven.add(job_id="p")
+    parent = driven.start_one()
+    name = member(driven, "a")
+    driven.call("register_child", parents=["p"], member=name)
+    driven.call("hear_children", rows=[["p", name, "missing", False]])
+    driven.pass_time(60_000)
+    driven.call("hear_children", rows=[["p", name, "missing", False]])
+    assert driven.field("p", "x-py:depsFailing") == "1"
+    # Whoever was to add it was only slow.
+    add_flow(driven, leaf("a", (driven, "p"), on_failure=policy))
+    fail_child(driven)
+    assert driven.field("p", "x-py:depsFailing") == "0"
+    assert driven.call("move_to_waiting_children", rows=[[*parent.fence, parent.entry_id]])[2] == [1]
+    assert driven.start_one().id == "p"
+
+
 def test_a_failure_that_was_ignored_counts_once_when_the_child_completes_later(driven: DrivenQueue) -> None:
     add_parent(driven, "p", "a", "b", on_failure="ignore")
     fail_child(driven)

@@ -59,6 +59,23 @@ def test_news_carried_twice_changes_nothing_more(driven: DrivenQueue, children: 
     assert driven.complete(parent) == [1]
 
 
+def test_a_child_of_an_earlier_parent_of_that_id_changes_nothing(
+    driven: DrivenQueue, children: DrivenQueue
+) -> None:
+    add_apart(driven, children, "a")
+    old = children.start_one()
+    driven.call("remove", id="p")
+    add_apart(driven, children, "b", "c")
+    children.complete(old)
+    children.complete(children.start_one())
+    carry(children, driven)
+    assert driven.state("p") == "waiting-children"
+    assert driven.field("p", "depsCompleted") == "1"
+    children.complete(children.start_one())
+    carry(children, driven)
+    assert driven.start_one().id == "p"
+
+
 @pytest.mark.parametrize(
     ("policy", "state"),
     [(None, "failed"), ("ignore", "waiting"), ("remove", "waiting"), ("continue", "waiting")],

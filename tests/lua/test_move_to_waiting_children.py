@@ -9,7 +9,7 @@ import pytest
 from glidemq.commands.move_to_waiting_children import MoveToWaitingChildrenCommand, WaitRow
 from tests.lua.driven_queue import DrivenQueue, Started
 from tests.lua.executed import execute
-from tests.lua.families import member, opts_of
+from tests.lua.families import add_parent, member, opts_of
 from tests.lua.grouped_queue import GroupedQueue
 
 
@@ -85,6 +85,38 @@ def test_continue_before_the_wait_makes_it_run_again_at_once_but_once(driven: Dr
     assert wait(driven, again) == [1]
     assert driven.state("p") == "waiting-children"
     driven.complete(other)
+    assert driven.start_one().id == "p"
+
+
+def test_a_run_that_began_after_the_failure_waits_for_others(driven: DrivenQueue) -> None:
+    add_parent(driven, "p", "a", "b", on_failure="continue")
+    first, second = driven.start(2)
+    driven.fail(first)
+    driven.fail(second)  # the parent waits for its turn by then
+    parent = driven.start_one()
+    add_child(driven, "c")
+    assert wait(driven, parent) == [1]
+    assert driven.state("p") == "waiting-children"
+    driven.complete(driven.start_one())
+    assert driven.start_one().id == "p"
+
+
+@pytest.mark.parametrize("policy", [None, "ignore", "remove", "continue"])
+def test_a_child_under_the_name_of_an_earlier_one_is_waited_for(
+    driven: DrivenQueue, policy: str | None
+) -> None:
+    parent = start_parent(driven)
+    add_child(driven, "a", policy)
+    if policy:
+        driven.fail(driven.start_one(), retain=True)
+    else:
+        driven.complete(driven.start_one(), retain=True)
+    driven.call("release", consumer="c1", rows=[[*parent.fence, parent.entry_id, False]], max_crashes=3)
+    parent = driven.start_one()
+    add_child(driven, "a")
+    assert wait(driven, parent) == [1]
+    assert driven.state("p") == "waiting-children"
+    driven.complete(driven.start_one())
     assert driven.start_one().id == "p"
 
 

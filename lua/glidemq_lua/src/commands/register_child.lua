@@ -24,7 +24,7 @@ Library.command("register_child", {}, { parents = "table", member = "string" }, 
     budget_key = budget_key or job[3]
   end
   for _, id in ipairs(args.parents) do
-    Dependencies.add(keys, id, { args.member })
+    Dependencies.expect(keys, id, args.member)
   end
   return Replies.pack("ok", budget_key)
 end)

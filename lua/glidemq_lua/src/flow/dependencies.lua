@@ -1,14 +1,18 @@
 -- Dependencies: a parent's books about its children, kept when news of one comes in.
 --
 -- `P:deps:<id>` names all children; they stay in it when they finish. Fields of the parent's hash, by child: `depdone:`
--- marks those that need not be waited for any more, `depsCompleted` counts the marks. Own fields: `x-py:depfailed:` is
--- why a child failed, `x-py:depvalue:` what a child returned whose own hash does not last; `x-py:depsFailing` counts
--- the failures that this parent must fail of, `x-py:failing` says of which; `x-py:wake` is set when the parent is not
--- to wait although children are left; `x-py:missing:` is when somebody first looked for a child in vain.
+-- marks those that need not be waited for any more, `depsCompleted` counts the marks. A child that the parent forgets
+-- leaves the set and gets a mark that does not count: what becomes of it later is of no concern. Own fields:
+-- `x-py:depfailed:` is why a child failed, `x-py:depvalue:` what a child returned whose own hash does not last;
+-- `x-py:depsFailing` counts the failures that this parent must fail of, `x-py:failing` says of which; `x-py:wake` names
+-- the run that is not to wait although children are left; `x-py:missing:` is when somebody first looked for a child in
+-- vain.
 local Dependencies = {}
 
 local DONE, FAILED, VALUE, MISSING = "depdone:", "x-py:depfailed:", "x-py:depvalue:", "x-py:missing:"
 local COMPLETED_COUNT, FAILING, FAILING_OF, WAKE = "depsCompleted", "x-py:depsFailing", "x-py:failing", "x-py:wake"
+
+local COUNTED, FORGOTTEN = "1", "0"
 
 -- A parent is looked after so long after it began to wait, and then again, in case nobody tells it of a child: a Node
 -- worker ended it, or its queue has no worker, or whoever was to add it died. See check_parents.
@@ -39,11 +43,15 @@ local function fail(settlement, id, reason, ...)
   Ending.fail(settlement, id, reason, false, policy, ...)
 end
 
--- A parent as one piece of news finds it.
+-- A parent as one piece of news finds it; nil if the news is none of its business.
 local function read(keys, id, member)
   local fields = redis.pcall("HMGET", keys.job .. id, "id", "state", "name", FAILED .. member, DONE .. member)
   if fields.err or not fields[1] then
     return nil -- removed: it must not come back as a stub
+  elseif fields[2] ~= "active" and redis.call("SISMEMBER", keys.deps .. id, member) == 0 then
+    -- Forgotten, or the child of an earlier job of this id. A running parent may be about to learn of it: in Node, a
+    -- child in another queue comes into being before its parent expects it.
+    return nil
   end
   return {
     id = id, key = keys.job .. id, state = fields[2], name = fields[3],
@@ -52,7 +60,7 @@ local function read(keys, id, member)
 end
 
 local function mark(settlement, parent)
-  redis.call("HSET", parent.key, DONE .. parent.member, "1")
+  redis.call("HSET", parent.key, DONE .. parent.member, COUNTED)
   local done = redis.call("HINCRBY", parent.key, COMPLETED_COUNT, 1)
   if States.allows("wake", parent.state) and is_complete(settlement.keys, parent.id, done) then
     start_again(settlement, parent.id, parent.name)
@@ -64,23 +72,32 @@ local function mark(settlement, parent)
   return false
 end
 
+-- The parent need not fail of this child any more.
+local function forgive(parent)
+  if not parent.has_failed or parent.is_done then
+    return
+  end
+  redis.call("HINCRBY", parent.key, FAILING, -1)
+  local whole = redis.call("HGET", parent.key, FAILING_OF)
+  if whole and string.find(whole, "child " .. parent.member .. " failed: ", 1, true) == 1 then
+    redis.call("HDEL", parent.key, FAILING_OF)
+  end
+end
+
 -- What may be heard of a child. Each of these is said any number of times; only the first one counts.
 local HEARD = {}
 
 function HEARD.completed(settlement, parent, value)
+  forgive(parent)
   if parent.has_failed then -- and was tried again
     redis.call("HDEL", parent.key, FAILED .. parent.member)
   end
-  if parent.is_done then
-    return
-  end
-  if parent.has_failed then
-    redis.call("HINCRBY", parent.key, FAILING, -1)
-  end
-  if value then
+  if value and (parent.has_failed or not parent.is_done) then
     redis.call("HSET", parent.key, VALUE .. parent.member, value)
   end
-  mark(settlement, parent)
+  if not parent.is_done then
+    mark(settlement, parent)
+  end
 end
 
 function HEARD.fail_parent(settlement, parent, reason)
@@ -99,6 +116,7 @@ function HEARD.ignore(settlement, parent, reason)
   if parent.is_done then
     return false
   end
+  forgive(parent)
   redis.call("HSET", parent.key, FAILED .. parent.member, reason)
   return true, mark(settlement, parent)
 end
@@ -109,8 +127,8 @@ HEARD["continue"] = function(settlement, parent, reason)
     return
   elseif States.allows("wake", parent.state) then
     start_again(settlement, parent.id, parent.name)
-  else
-    redis.call("HSET", parent.key, WAKE, "1")
+  elseif parent.state == "active" then -- others see it when they run
+    redis.call("HSET", parent.key, WAKE, Lease.bare(redis.call("HGET", parent.key, Lease.RUN)))
   end
 end
 
@@ -119,6 +137,9 @@ function HEARD.remove(settlement, parent)
   if parent.is_done or redis.call("SREM", keys.deps .. parent.id, parent.member) == 0 then
     return
   end
+  forgive(parent)
+  redis.call("HDEL", parent.key, FAILED .. parent.member)
+  redis.call("HSET", parent.key, DONE .. parent.member, FORGOTTEN)
   local done = tonumber(redis.call("HGET", parent.key, COMPLETED_COUNT)) or 0
   if States.allows("wake", parent.state) and is_complete(keys, parent.id, done) then
     start_again(settlement, parent.id, parent.name)
@@ -155,11 +176,29 @@ function Dependencies.about(keys, id, member)
   return fields[1] ~= false, fields[2], redis.call("HEXISTS", keys.job .. id, VALUE .. member) == 1
 end
 
--- Notes the children of a job, which will wait for them, or is running and may.
+-- Notes the children of a job that is about to wait for them.
 function Dependencies.add(keys, id, members)
   for first = 1, #members, CHUNK do
     redis.call("SADD", keys.deps .. id, unpack(members, first, math.min(first + CHUNK - 1, #members)))
   end
+end
+
+-- Notes one more child of a job that exists, perhaps running; the child does not exist yet. If an earlier job of its
+-- name was one, too, that one counts no more.
+function Dependencies.expect(keys, id, member)
+  local job = keys.job .. id
+  local fields = redis.call("HMGET", job, "id", DONE .. member)
+  if not fields[1] then
+    return
+  end
+  if fields[2] then
+    redis.call("HDEL", job, DONE .. member, FAILED .. member, VALUE .. member)
+    if fields[2] ~= FORGOTTEN then
+      redis.call("HINCRBY", job, COMPLETED_COUNT, -1)
+    end
+  end
+  redis.call("HDEL", job, MISSING .. member)
+  redis.call("SADD", keys.deps .. id, member)
 end
 
 -- The job waits for its children from now on.
@@ -194,10 +233,11 @@ function Dependencies.park(settlement, id, run)
     fail(settlement, id, fields[3] or "a child failed", Lease.RUN, run)
     return false
   end
+  local wakes = fields[4] == Lease.bare(run)
   if fields[4] then
     redis.call("HDEL", job, WAKE)
   end
-  if fields[4] or is_complete(keys, id, tonumber(fields[1]) or 0) then
+  if wakes or is_complete(keys, id, tonumber(fields[1]) or 0) then
     redis.call("HSET", job, Lease.RUN, run)
     start_again(settlement, id, fields[5])
     return true

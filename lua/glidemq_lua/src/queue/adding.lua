@@ -221,7 +221,7 @@ function Adding.add(keys, row, now, next_id, events, call)
   local state = state_of(row)
   write_hash(keys, id, row, now, state)
   if row[10] and row[11] == Keys.queue_name(keys) then
-    redis.call("SADD", keys.deps .. row[10], keys.prefix .. ":" .. id)
+    Dependencies.expect(keys, row[10], Keys.member(keys, id))
   end
   if row[12] then
     write_family(keys, id, row[12], now)
