@@ -10,20 +10,9 @@ from tests.model.books import HOSTS
 from tests.model.hosts import Hosts
 from tests.model.moves import ENDED, is_legal
 from tests.model.operators import Operators
+from tests.model.places import PLACES, counts_of, places_of
 
 ENDS = {"completed", "failed", "expired"}
-PLACES = {
-    "waiting": {"stream", "list", "delivered"},
-    "active": {"delivered", "cell"},
-    "delayed": {"scheduled"},
-    "prioritized": {"scheduled"},
-    "group-waiting": {"parked"},
-    "waiting-children": {"parents"},
-    "suspended": {"suspended"},
-    "completed": {"completed"},
-    "failed": {"failed"},
-}
-COUNTED = ("waiting", "active", "delayed", "prioritized", "completed", "failed", "suspended")
 
 
 class Invariants(Hosts, Operators):
@@ -85,35 +74,8 @@ class Invariants(Hosts, Operators):
 
     # -- places
 
-    def places(self) -> dict[str, list[str]]:
-        picture = self.picture
-        places: dict[str, list[str]] = {}
-
-        def stands(job_id: str, where: str) -> None:
-            places.setdefault(job_id, []).append(where)
-
-        for entry_id, job_id in picture.entries:
-            stands(job_id, "delivered" if picture.holder(entry_id) else "stream")
-        for ids in picture.lists.values():
-            for job_id in ids:
-                stands(job_id, "list")
-        for name in ("scheduled", "completed", "failed", "suspended"):
-            for job_id in picture.sets[name]:
-                stands(job_id, name)
-        for cell in picture.cells.values():
-            for job_id in cell:
-                stands(job_id, "cell")
-        for ids in picture.parked.values():
-            for job_id in ids:
-                stands(job_id, "parked")
-        for job_id in picture.sets["x-py:parents"]:
-            # Who waits no more may be looked at once more.
-            if picture.state(job_id) == "waiting-children":
-                stands(job_id, "parents")
-        return places
-
     def check_places(self) -> None:
-        places = self.places()
+        places = places_of(self.picture)
         for job_id in self.lives:
             state, where = self.state(job_id), places.pop(job_id, [])
             assert len(where) == 1, (job_id, state, where)
@@ -128,14 +90,7 @@ class Invariants(Hosts, Operators):
     def check_counts(self) -> None:
         status, counts = self.queue.call("get_counts")
         assert status == b"ok"
-        states = Counter(job["state"] for job in self.picture.jobs.values())
-        delivered = {job_id for entry_id, job_id in self.picture.entries if self.picture.holder(entry_id)}
-        unstarted = sum(self.state(job_id) == "waiting" for job_id in delivered)
-        expected = {state: states[state] for state in COUNTED}
-        expected["delayed"] += states["prioritized"]
-        expected["waiting"] -= unstarted
-        expected["active"] += unstarted
-        assert {name.decode(): count for name, count in counts.items()} == expected
+        assert {name.decode(): count for name, count in counts.items()} == counts_of(self.picture)
 
     # -- groups
 
