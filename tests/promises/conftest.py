@@ -14,11 +14,14 @@ import pytest
 from glidemq import Queue
 from tests.architecture.repository import ROOT
 from tests.lua.conftest import call, driven, library, queue
+from tests.promises.places import place, processed, served
 from tests.testkit.effects import History
 from tests.testkit.runtime import Runtime
 from tests.testkit.server import ValkeyServer
 
-__all__ = ["call", "driven", "history", "launch", "library", "queue", "run_hosts"]
+__all__ = [
+    "call", "driven", "history", "launch", "library", "place", "processed", "queue", "run_hosts", "served"
+]  # fmt: skip
 
 AnyQueue = Queue[Any, Any]
 RunHosts = Callable[..., list[dict[str, Any]]]

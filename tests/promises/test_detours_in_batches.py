@@ -3,56 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from glidemq import Batch, Job, Queue, Worker
-from tests.promises import batch_app
-from tests.testkit.runtime import Runtime
-from tests.testkit.server import ValkeyServer
+from glidemq import Batch, Job
+from tests.promises.places import AnyQueue, Processed
 from tests.testkit.waiting import eventually
 
-AnyQueue = Queue[Any, Any]
 AnyJob = Job[Any, Any]
-QUEUES = {"sync": "sync-detours", "async": "async-detours"}
-PROCESSORS: dict[str, Any] = {"sync": batch_app.take_detours, "async": batch_app.take_detours_async}
 
 
 @pytest.fixture(params=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=["worker", "actors"])
-async def queue(
-    request: pytest.FixtureRequest, kind: str, own_server: ValkeyServer, tmp_path: Path
-) -> AsyncIterator[AnyQueue]:
-    """A queue whose batches are run in this process, or in actor processes."""
-    name = QUEUES[kind]
-    async with AnyQueue(name, connection=own_server.url) as made:
-        if request.param == "worker":
-            async with Worker[Any, Any](
-                name, PROCESSORS[kind], connection=own_server.url, batch=Batch(10, timeout=0.2)
-            ):
-                yield made
-            return
-        effects = tmp_path / "effects"
-        effects.mkdir()
-        runtime = Runtime(
-            tmp_path / "runtime",
-            "tests.promises.batch_app:app",
-            url=own_server.url,
-            effects=effects,
-            arguments=["--procs", "1"],
-        )
-        try:
-            await runtime.start().ready()
-            yield made
-            assert runtime.stop() == 0
-        finally:
-            runtime.clean_up()
+async def queue(request: pytest.FixtureRequest, processed: Processed) -> AsyncIterator[AnyQueue]:
+    """A queue whose batches are run in this process, or in an actor process."""
+    app, name = "tests.promises.batch_app:app", f"{request.param}-detours"
+    async with processed(app, name, batch=Batch(10, timeout=0.2)) as made:
+        yield made
 
 
 async def suspended(queue: AnyQueue, job: AnyJob) -> None:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from glidemq import Job, Queue, Signal, SuspendError, SyncJob, ValidationError, Worker
-from tests.promises.suspend_app import app
-from tests.testkit.runtime import Runtime
+from glidemq import Job, Signal, SuspendError, SyncJob, ValidationError, Worker
+from tests.promises.places import AnyQueue, Processed
 from tests.testkit.server import ValkeyServer
 from tests.testkit.waiting import eventually
-
-AnyQueue = Queue[Any, Any]
 
 
 async def suspended(queue: AnyQueue, job_id: str, waits: int = 1) -> None:
@@ -28,43 +23,20 @@ async def suspended(queue: AnyQueue, job_id: str, waits: int = 1) -> None:
     await eventually(is_suspended, f"job {job_id} waits for signal {waits}")
 
 
-@pytest.fixture(params=["worker", "actors"])
-async def queue(
-    request: pytest.FixtureRequest, kind: str, own_server: ValkeyServer, tmp_path: Path
-) -> AsyncIterator[AnyQueue]:
-    name = f"{kind}-resumed"
-    async with AnyQueue(name, connection=own_server.url) as made:
-        if request.param == "worker":
-            processor: Any = app.processors[name].function
-            async with Worker[Any, Any](name, processor, connection=own_server.url):
-                yield made
-            return
-        (tmp_path / "effects").mkdir()
-        runtime = Runtime(
-            tmp_path / "runtime",
-            "tests.promises.suspend_app:app",
-            url=own_server.url,
-            effects=tmp_path / "effects",
-            arguments=["--procs", "1"],
-        )
-        try:
-            await runtime.start().ready()
-            yield made
-        finally:
-            runtime.clean_up()
-
-
 @pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_job_goes_on_where_it_said_each_time_and_in_hand_of_its_own_new_run(queue: AnyQueue) -> None:
-    job = await queue.add("ask", 2)
-    assert job is not None
-    for number in (1, 2):
-        await suspended(queue, job.id, number)
-        assert await queue.signal(job.id, f"signal {number}") is True
-    assert await job.wait_until_finished(poll=0.01) == "completed"
-    assert job.return_value == ["signal 1", "signal 2"]
-    assert (await queue.get_job_logs(job.id)).logs == ["resumed", "resumed"]
-    assert job.attempts_made == 0
+async def test_job_goes_on_where_it_said_each_time_and_in_hand_of_its_own_new_run(
+    processed: Processed, kind: str
+) -> None:
+    async with processed("tests.promises.suspend_app:app", f"{kind}-resumed") as queue:
+        job = await queue.add("ask", 2)
+        assert job is not None
+        for number in (1, 2):
+            await suspended(queue, job.id, number)
+            assert await queue.signal(job.id, f"signal {number}") is True
+        assert await job.wait_until_finished(poll=0.01) == "completed"
+        assert job.return_value == ["signal 1", "signal 2"]
+        assert (await queue.get_job_logs(job.id)).logs == ["resumed", "resumed"]
+        assert job.attempts_made == 0
 
 
 async def test_job_that_has_gone_on_elsewhere_meanwhile_runs_from_the_start(
