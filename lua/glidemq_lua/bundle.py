@@ -22,6 +22,7 @@ STRUCTURES = (
     "wire/library",
     "job/states",
     "job/vectors",
+    "job/restarts",
     "job/record",
     "job/lease",
     "job/lock",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from typing import Any
@@ -54,9 +55,12 @@ def stream(job: SyncJob[Any, Any]) -> str:
 
 @app.processor("async-streams", concurrency=100)
 async def stream_async(job: Job[Any, Any]) -> str:
+    """As `stream`; where the data says `stays`, it ends half-way with its process, and again from there on."""
     for number in range(job.data["chunks"]):
         if job.data.get("fails") and job.attempts_made == 0 and number == job.data["chunks"] // 2:
             raise ValueError("half-way")
+        if job.data.get("stays") and not crashed(job) and number == job.data["chunks"] // 2:
+            await asyncio.Event().wait()
         await job.stream({"t": str(number)})
     return await job.stream_chunk("done")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, TypeAlias
 
@@ -72,7 +72,7 @@ def processed(request: pytest.FixtureRequest, place: Place, served: Served) -> P
     """
 
     @contextlib.asynccontextmanager
-    async def process(app: str, name: str, **options: Any) -> AsyncIterator[AnyQueue]:
+    async def process(app: str, name: str, **options: Any) -> AsyncGenerator[AnyQueue, None]:
         if request.param == "actors":
             await served(app).ready()
             async with AnyQueue(name, connection=place.url, prefix=place.prefix) as queue:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
@@ -17,44 +17,22 @@ from glidemq import (
     Job,
     JobNotFoundError,
     LeaseLostError,
-    Queue,
     SharedClient,
-    StreamEntry,
     StreamGapError,
     ValidationError,
     Worker,
 )
-from tests.promises.model_calls_app import stream, stream_async
+from tests.promises.model_calls_app import stream_async
+from tests.promises.streams import AnyQueue, added, followed, numbers, tokens
 from tests.testkit.runtime import Runtime
 from tests.testkit.server import ValkeyServer
 from tests.testkit.waiting import eventually
-
-AnyQueue: TypeAlias = Queue[Any, Any]
-STREAMERS: list[Callable[[Any], Any]] = [stream, stream_async]
 
 
 @pytest.fixture
 async def queue(server: ValkeyServer, queue_name: str) -> AsyncIterator[AnyQueue]:
     async with AnyQueue(queue_name, connection=server.url) as queue:
         yield queue
-
-
-async def added(queue: AnyQueue, data: Any = None, **options: Any) -> Job[Any, Any]:
-    job = await queue.add("call", data, **options)
-    assert job is not None
-    return job
-
-
-async def followed(queue: AnyQueue, job_id: str, last_id: str | None = None) -> list[StreamEntry]:
-    return [entry async for entry in queue.stream(job_id, last_id=last_id)]
-
-
-def tokens(entries: list[StreamEntry]) -> list[str]:
-    return [entry.fields["t"] for entry in entries if "t" in entry.fields]
-
-
-def numbers(count: int) -> list[str]:
-    return [str(number) for number in range(count)]
 
 
 # -- writing -------------------------------------------------------------------------------------------------
@@ -289,24 +267,6 @@ async def test_stream_that_has_expired_is_told_from_an_empty_one(
 async def test_limits_that_make_no_sense_are_refused(queue: AnyQueue, options: Any) -> None:
     with pytest.raises(ValidationError, match="must be a positive"):
         await queue.add("call", None, **options)
-
-
-# -- attempts ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("processor", STREAMERS)
-async def test_chunks_of_a_retry_are_told_from_those_of_the_first_attempt(
-    server: ValkeyServer, queue: AnyQueue, raw: Any, processor: Callable[[Any], Any]
-) -> None:
-    job = await added(queue, {"chunks": 4, "fails": True}, attempts=2)
-    reading = asyncio.create_task(followed(queue, job.id))
-    async with Worker[Any, Any](queue.name, processor, connection=server.url):
-        entries = await reading
-    assert [(entry.attempt, entry.fields.get("t")) for entry in entries] == [
-        (1, "0"), (1, "1"), (2, "0"), (2, "1"), (2, "2"), (2, "3"), (2, None),
-    ]  # fmt: skip
-    stored = [fields.get(b"x-py:attempt") for _, fields in raw.xrange(queue.keys.jstream(job.id))]
-    assert stored == [None, None, *[b"2"] * 5]
 
 
 # -- when things break ---------------------------------------------------------------------------------------

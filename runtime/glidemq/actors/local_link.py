@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from glidemq.clock import monotonic_ns
+from glidemq.commands.release import ENDED_ON_PURPOSE
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.outcome import JobOutcome
@@ -155,7 +156,7 @@ class LocalLink:
         self._active[pump.queue] -= 1
         if self._in_flight.take(lease.seq) is not None:
             if task.cancelled():  # a forced close
-                pump.give_back(lease)
+                pump.give_back(lease, ENDED_ON_PURPOSE)
             else:
                 outcome = task.result()
                 if outcome.succeeded:

@@ -1,17 +1,20 @@
-"""Give jobs back that never started, or whose process crashed."""
+"""Give jobs back that never started, or whose process ended."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from glidemq.commands.command import Command, pack
 from glidemq.commands.fragments import CALL_VERSION
 from glidemq.commands.rate_limit import RateLimitOnWire, limiter_member
 from glidemq.commands.status import expect_ok
 
+ENDED_ON_PURPOSE: Final = ""
+
 # id, token, processed_on, entry_id, and what is known of a crash: None for a job that never started, the
-# signal's name ("SIGSEGV") when only this job was running, True when it ran beside others.
+# signal's name ("SIGSEGV") when only this job was running, True when it ran beside others, ENDED_ON_PURPOSE when it was
+# running and nothing crashed.
 ReleaseRow = tuple[bytes, bytes, int, bytes, str | bool | None]
 
 

@@ -28,7 +28,7 @@ class Return(NamedTuple):
     """One job going back to the queue.
 
     crash_reason: None when it never started; the signal's name when it crashed its process, which is charged; True
-    when its process died with others running too, which makes it a suspect.
+    when its process died with others running too, which makes it a suspect; ENDED_ON_PURPOSE when its host stopped it.
     """
 
     lease: Lease

@@ -118,7 +118,7 @@ class QueuePump:
         self.kick()
 
     def give_back(self, lease: Lease, crash_reason: str | bool | None = None) -> None:
-        """Return a job whose lease we hold to the queue: unstarted, or crashed with its process."""
+        """Return a job whose lease we hold to the queue: unstarted, or ended with its process."""
         self._context.turns.correct(self, lease, 0)
         self.gate.ended(lease, -1, succeeded=False)
         self.outbox.returns.append(Return(lease, crash_reason))

@@ -109,6 +109,10 @@ class ActorChannel:
             for first in range(0, len(running), size):
                 self.batches.started(queue, running[first : first + size])
 
+    def has_started(self, lease: Lease) -> bool:
+        """Whether the process has begun to run it; while it lives, the answer may be old."""
+        return self.side.ledger.states().get(lease.seq) is LedgerState.STARTED
+
     @property
     def alive(self) -> bool:
         """True while the attached process runs; a dead one that nobody has reaped yet does not."""

@@ -10,7 +10,6 @@ from glidemq.pipeline.lease import Lease
 from glidemq.process.actor_channel import ActorChannel
 from glidemq.process_spec import SOFT_TIMEOUT_SIGNAL
 from glidemq.rings.cancel_board import CancelReason
-from glidemq.rings.ledger import LedgerState
 from glidemq.shared_memory.status_slot import KillReason
 
 log = logging.getLogger("glidemq.gateway")
@@ -69,4 +68,4 @@ class Deadlines:
     @staticmethod
     def _has_started(channel: ActorChannel, lease: Lease) -> bool:
         """False for what an async actor has taken and cannot start yet; asked only once the time seems to be up."""
-        return channel.is_sync or channel.side.ledger.states().get(lease.seq) is LedgerState.STARTED
+        return channel.is_sync or channel.has_started(lease)

@@ -16,6 +16,7 @@ from glidemq.actors.cell import Cell
 from glidemq.actors.cell_settings import CellSettings
 from glidemq.clock import monotonic_ns
 from glidemq.commands.rate_limit import limiter_of
+from glidemq.commands.release import ENDED_ON_PURPOSE
 from glidemq.connection.command_connection import CommandConnection
 from glidemq.connection.reader_connection import ReaderConnection
 from glidemq.errors import ConnectionError, GlideMQError, ServerError
@@ -303,7 +304,9 @@ class Gateway:
         self._link.give_back_waiting()
         for lease in self._in_flight:
             if self._in_flight.take(lease.seq) is not None:
-                lease.pump.give_back(lease)
+                holder = lease.holder
+                has_started = isinstance(holder, ActorChannel) and holder.has_started(lease)
+                lease.pump.give_back(lease, ENDED_ON_PURPOSE if has_started else None)
 
     async def _until_actors_are_gone(self) -> None:
         """Actors die with the supervisor, by the kernel's hand; what they finished before counts.

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Sequence
 
 from glidemq.commands.fail import REVOKED_REASON
+from glidemq.commands.release import ENDED_ON_PURPOSE
 from glidemq.errors import RingCorruptionError
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.lease import Lease
@@ -66,7 +67,7 @@ class Harvester:
             elif lease.seq not in started:
                 self._link.requeue(lease)
             elif planned or killed_for_timeout or killed_for_revoked:
-                self._give_back(lease, None)
+                self._give_back(lease, ENDED_ON_PURPOSE)
             else:  # also an exit with status 0: no processor has the right to end its process
                 crashed.append(lease)
         self._charge(channel.index, crashed, wait_status)
@@ -111,7 +112,7 @@ class Harvester:
         for lease in crashed:
             self._give_back(lease, True)
 
-    def _give_back(self, lease: Lease, crash_reason: str | bool | None) -> None:
+    def _give_back(self, lease: Lease, crash_reason: str | bool) -> None:
         if self._in_flight.take(lease.seq) is not None:
             lease.pump.give_back(lease, crash_reason)
 

@@ -68,6 +68,7 @@ local function fail(settlement, row)
   )
   if put_off then
     fields.opts = false -- the chain of fallbacks moves on by failures
+    Restarts.count(keys, id)
   else
     redis.call("HSET", job, "failedReason", reason)
   end

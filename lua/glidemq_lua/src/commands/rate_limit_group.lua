@@ -40,6 +40,7 @@ local function pause(settlement, row)
     local policy = Retention.of_options(opts, "removeOnFail")
     Ending.fail(settlement, id, REASON, processed_on, policy, Lease.RUN, Lease.spent(token))
   else
+    Restarts.count(settlement.keys, id)
     Parking.park_running(settlement, group, id, Group.sequence(sequence), position, Lease.spent(token))
   end
   return { Replies.ACCEPTED, resume_at }

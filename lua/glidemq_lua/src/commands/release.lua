@@ -1,9 +1,9 @@
--- release: give jobs back that never started, or whose process crashed. No attempt is charged.
+-- release: give jobs back that never started, or whose process ended. No attempt is charged.
 -- Moves:  active -> waiting; active -> failed (crashed too often, or revoked)
 -- Keys:   job, stream, priority, lifo, list-active, failed, events, metrics, rate, bell, x-py:active
 -- Args:   consumer, rows [[id, token, processed_on, entry_id, crash]], max_crashes, tail, limiter, events, metrics
---         crash: false (never started), true (suspect: started in a process that died with several jobs), or the
---         name of the signal that killed the process while only this job ran
+--         crash: false (never started), true (suspect: started in a process that died with several jobs), the name of
+--         the signal that killed the process while only this job ran, or "" (started, and ended on purpose)
 -- Reply:  ["ok", now_ms, [code]]
 -- Errors: bad_argument; per row already, gone, lease_lost
 -- Events: failed
@@ -12,12 +12,14 @@ local function reason_of(signal, crashes)
   return "worker process killed by " .. signal .. " " .. crashes .. (crashes == 1 and " time" or " times")
 end
 
+local ON_PURPOSE = ""
+
 -- Counts a crash and returns the number so far, or nil for a job that caused none. The field alone, even at 0,
 -- makes a job run with no other beside it.
 local function count_crash(job, crash)
   if crash == true then
     redis.call("HSETNX", job, "x-py:crashes", 0)
-  elseif crash then
+  elseif crash and crash ~= ON_PURPOSE then
     return redis.call("HINCRBY", job, "x-py:crashes", 1)
   end
   return nil
@@ -46,6 +48,9 @@ local function release(settlement, back, args, row, unstarted)
     local policy = Retention.of_options(opts, "removeOnFail")
     Ending.fail(settlement, id, reason_of(crash, crashes), processed_on, policy, Lease.RUN, Lease.spent(token))
     return Replies.FAILED
+  end
+  if crash and not crashes then
+    Restarts.count(settlement.keys, id)
   end
   back:add(id, entry_id, Lease.spent(token), { lifo = lifo, name = name, cell = cell }, args.tail)
   return Replies.ACCEPTED

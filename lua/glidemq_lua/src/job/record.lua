@@ -7,7 +7,7 @@ local FIELDS = {
   "state", "id", "name", "data", "opts", "timestamp", "attemptsMade", "priority", "revoked", "expireAt",
   "parentId", "parentIds", "groupKey", "cost", "schedulerName", "x-py:crashes", "lifo",
   "parentQueue", "parentQueues", "orderingSeq", "delay", "progress", "signals", "fallbackIndex", "budgetKey",
-  "stalledCount", "failedReason", "x-py:run",
+  "stalledCount", "failedReason", "x-py:run", Restarts.FIELD,
 }
 local STATE, ID, NAME, DATA, OPTS, TIMESTAMP, ATTEMPTS_MADE, PRIORITY, REVOKED, EXPIRE_AT =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10

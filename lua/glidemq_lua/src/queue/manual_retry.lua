@@ -5,10 +5,14 @@ local ManualRetry = {}
 -- Returns false, and changes nothing, unless the job has failed. The caller takes it out of the failed set.
 function ManualRetry.schedule(keys, id, now)
   local key = keys.job .. id
-  local job = redis.call("HMGET", key, "id", "state", "priority", "x-py:crashes", "groupKey", "orderingSeq")
+  local job = redis.call(
+    "HMGET", key, "id", "state", "priority", "x-py:crashes", "groupKey", "orderingSeq", "attemptsMade"
+  )
   if not job[1] or not States.allows("retry_by_hand", job[2]) then
     return false
   end
+  local charged = (tonumber(job[7]) or 0) + (tonumber(job[4]) or 0)
+  Restarts.count(keys, id, math.max(charged, 1)) -- both are counted anew
   Delayed.add(keys, id, tonumber(job[3]) or 0, now)
   States.enter(keys, id, "delayed", "attemptsMade", "0", "failedReason", "", "finishedOn", "")
   if job[4] then
