@@ -95,7 +95,12 @@ GROWING: dict[str, Arguments] = {
     "add_flow": {"jobs": []},
     "add_log": {"id": "1", "line": "x"},
     "update_data": {"id": "1", "data": "{}"},
-    "stream_append": {"lane": "l", "call": 1, "rows": [["1", False, 1, False, False, "t", "x"]]},
+    "stream_append": {
+        "lane": "l",
+        "call": 1,
+        "era": 0,
+        "chunks": ["1", False, [2, 1, False, False], "t", "x"],
+    },
     "change_priority": {"id": "1", "priority": 5},
     "change_delay": {"id": "1", "delay_ms": 5},
     "retry_job": {"id": "1"},

@@ -19,7 +19,7 @@ def texts(page: StreamPage) -> list[str]:
 def test_reading_on_behind_the_last_chunk_gives_each_one_once(driven: DrivenQueue) -> None:
     driven.add()
     chunk = source("1")
-    ids = Writer(driven).append(*(chunk.row({"t": str(number)}) for number in range(50)))
+    ids = Writer(driven).append(*((chunk, {"t": str(number)}) for number in range(50)))
     seen: list[str] = []
     last_id, more = BEGINNING, True
     while more:
@@ -27,7 +27,7 @@ def test_reading_on_behind_the_last_chunk_gives_each_one_once(driven: DrivenQueu
         seen += texts(page)
         last_id, more = page.chunks[-1].id, page.more
     assert seen == [str(number) for number in range(50)]
-    assert last_id.encode() == ids[-1]
+    assert last_id == ids[-1]
     assert read(driven, last_id=last_id) == StreamPage([], "waiting", more=False, gone=None)
 
 
@@ -35,7 +35,7 @@ def test_page_of_large_chunks_is_cut_and_says_so(driven: DrivenQueue) -> None:
     driven.add()
     chunk, writer = source("1"), Writer(driven)
     for _ in range(60):
-        writer.append(chunk.row({"t": "x" * 100_000}))
+        writer.append((chunk, {"t": "x" * 100_000}))
     page = read(driven)
     assert 10 < len(page.chunks) < 60
     assert page.more
@@ -61,7 +61,7 @@ def test_trimmed_chunks_are_missed_by_those_who_have_not_read_them_and_by_nobody
 ) -> None:
     driven.add()
     chunk, writer = source("1", limit=10), Writer(driven)
-    ids = [writer.append(chunk.row({"t": str(number)}))[0].decode() for number in range(25)]
+    ids = [writer.append((chunk, {"t": str(number)}))[0] for number in range(25)]
     for position in (BEGINNING, ids[0], ids[13]):
         page = read(driven, last_id=position)
         assert (page.gone, page.chunks) == (ids[14], [])
@@ -75,12 +75,12 @@ def test_expired_stream_is_missed_by_those_who_have_not_read_it_to_its_end(drive
     driven.add()
     job = driven.start_one()
     chunk = source("1", job.token)
-    ids = Writer(driven).append(chunk.row({"t": "a"}), chunk.row({"t": "b"}))
+    ids = Writer(driven).append((chunk, {"t": "a"}), (chunk, {"t": "b"}))
     driven.complete(job)
     driven.client.delete(driven.key("jstream:1"))
-    assert read(driven).gone == ids[1].decode()
-    assert read(driven, last_id=ids[0].decode()).gone == ids[1].decode()
-    assert read(driven, last_id=ids[1].decode()) == StreamPage([], "completed", more=False, gone=None)
+    assert read(driven).gone == ids[1]
+    assert read(driven, last_id=ids[0]).gone == ids[1]
+    assert read(driven, last_id=ids[1]) == StreamPage([], "completed", more=False, gone=None)
 
 
 def test_position_that_is_none_is_refused(driven: DrivenQueue) -> None:

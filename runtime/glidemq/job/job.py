@@ -109,8 +109,8 @@ class Job(JobSteps[In, Out]):
         if source is None:
             source = self._chunk_source()
             source.lane = lane_for(self._connection, self._queue_key, self.id)
-        entry_id: bytes | int = await source.lane.submit(source.row(fields))
-        return entry_id.decode() if isinstance(entry_id, bytes) else self._chunk_refused(entry_id)
+        entry_id: str = await source.lane.append(source, fields)
+        return entry_id if len(entry_id) > 1 else self._chunk_refused(entry_id)
 
     async def stream_chunk(self, type: str, content: str | None = None) -> str:
         """Append {"type": type, "content": content}, without content if it is None; type "done" ends the stream.

@@ -76,7 +76,7 @@ class ModelCalls(DetourSteps[In, Out]):
         self._chunks = source
         return source
 
-    def _chunk_refused(self, code: int) -> NoReturn:
+    def _chunk_refused(self, code: str) -> NoReturn:
         """Raise what the row code of a chunk stands for."""
         if code == LEASE_LOST:
             raise LeaseLostError(f"job {self.id} of queue {self.queue_name!r} was taken from this run")

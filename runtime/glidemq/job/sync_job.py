@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 
 from glidemq.commands.rate_limit_group import CurrentJob, Extend, RequeuePosition
-from glidemq.commands.stream_append import StreamAppendCommand
+from glidemq.commands.stream_append import Appended, StreamAppendCommand
 from glidemq.errors import SuspendError
 from glidemq.job.chunk_lanes import new_lane_id
+from glidemq.job.chunks import ChunkBatch
 from glidemq.job.record import In, Out
 from glidemq.job.signals import Signal
 from glidemq.job.stepping import Steps, drive_blocking
@@ -105,10 +106,15 @@ class SyncJob(JobSteps[In, Out]):
         if source is None:
             source = self._chunk_source()
             source.lane = new_lane_id()
-        row = source.row(fields)
-        command = StreamAppendCommand(self._queue_key, lane=source.lane, call=source.number, rows=[row])
-        entry_id: bytes | int = self._connection(command)[0]
-        return entry_id.decode() if isinstance(entry_id, bytes) else self._chunk_refused(entry_id)
+        batch = ChunkBatch(source.seen_in)
+        source.write(fields, batch)
+        command = StreamAppendCommand(
+            self._queue_key, lane=source.lane, call=source.number, era=batch.era or 0, chunks=batch.elements
+        )
+        appended: Appended = self._connection(command)
+        source.seen_in = appended.era
+        entry_id = appended.entry_ids[0]
+        return entry_id if len(entry_id) > 1 else self._chunk_refused(entry_id)
 
     def stream_chunk(self, type: str, content: str | None = None) -> str:
         """Append {"type": type, "content": content}, without content if it is None; type "done" ends the stream.

@@ -15,6 +15,8 @@ local NONE = "0-0"
 local LOOK_EVERY = 50
 local TRIMMED_AT_ONCE = 200
 
+local ERA_MS = 86400000
+
 -- {ttl, last, trimmed} of the field's text; of none when it is absent.
 function JobStreams.parse(text)
   local ttl, last, trimmed = string.match(text or "", "^(%d+) (%d+%-%d+) (%d+%-%d+)$")
@@ -25,8 +27,41 @@ local function write(job, mark)
   redis.call("HSET", job, JobStreams.MARK, string.format("%.0f %s %s", mark.ttl, mark.last, mark.trimmed))
 end
 
--- A writer begins. The stream of a job that had ended, and was tried again by hand, is kept from now on.
-local function begin(job, key, ttl)
+-- The present era: within one, no job that streams changes its state, and no stream begins. A run that was found to hold
+-- its job holds it until its era is over.
+local function era_of(keys)
+  return tonumber(redis.call("GET", keys.streaming)) or 0
+end
+
+-- Eras follow the clock, so that a server that has forgotten some, by a fail-over, counts none of them again.
+local function begin_era(keys, now)
+  local era = math.max(era_of(keys) + 1, now * 1000)
+  redis.call("SET", keys.streaming, string.format("%.0f", era), "PX", ERA_MS)
+end
+
+-- At the end of a call that has changed jobs: those that stream, and their runs, must be looked at again.
+local function follow(keys, now)
+  if era_of(keys) == 0 then -- nobody streams
+    return
+  end
+  for _, id in ipairs(keys.changed) do
+    if redis.call("HEXISTS", keys.job .. id, JobStreams.MARK) == 1 then
+      begin_era(keys, now)
+      return
+    end
+  end
+end
+
+local after_changes = Library.after_changes
+Library.after_changes = function(keys, now)
+  after_changes(keys, now)
+  follow(keys, now)
+end
+
+-- A writer begins. The stream of a job that had ended, and was tried again by hand, is kept from now on. A run of a
+-- removed job whose id was given again must not write into it.
+local function begin(keys, job, key, ttl, now)
+  begin_era(keys, now)
   local text = redis.call("HGET", job, JobStreams.MARK)
   local mark = JobStreams.parse(text)
   mark.ttl, mark.last = ttl or KEPT_MS, NONE
@@ -36,7 +71,10 @@ local function begin(job, key, ttl)
   write(job, mark)
 end
 
-local function trim(job, key, limit)
+local function trim(job, key, number, limit)
+  if number % LOOK_EVERY ~= 0 and number <= limit then
+    return
+  end
   local held = redis.call("XLEN", key)
   if held <= limit + math.min(math.floor(limit / 100), TRIMMED_AT_ONCE / 2) then
     return
@@ -67,30 +105,91 @@ local function look(job, run)
   return nil, values[2] == "completed" or values[2] == "failed"
 end
 
--- Appends one chunk, the fields and values of `row` from `first` on; `number` counts its writer's chunks from 1. `limit`
--- and `ttl` are false for the defaults. Returns the entry's id, or a row code.
-function JobStreams.append(keys, id, run, number, limit, ttl, row, first)
+local function check(chunks)
+  local at, size = 1, #chunks
+  while at <= size do
+    local count = chunks[at + 2]
+    if type(count) == "table" then
+      count = count[1]
+    end
+    assert(#chunks[at] > 0 and count >= 2)
+    at = at + 3 + count
+  end
+  return at == size + 1
+end
+
+-- Whether a list is one of chunks.
+function JobStreams.are_chunks(chunks)
+  local ok, complete = pcall(check, chunks)
+  return ok and complete
+end
+
+-- The entry's id, or a row code, then whether its run holds the job.
+local function append_with_care(keys, now, id, run, care, ...)
   local job, key = keys.job .. id, keys.jstream .. id
-  local ended = false
-  if not run or redis.pcall("HGET", job, Lease.RUN) ~= run then -- else the job is in the caller's hands
+  local held, ended = run and redis.pcall("HGET", job, Lease.RUN) == run, false
+  if not held then
     local refusal
     refusal, ended = look(job, run)
     if refusal then
-      return refusal
+      return refusal, false
     end
   end
-  if number == 1 then
-    begin(job, key, ttl)
+  local number, limit, ttl
+  if type(care) == "table" then
+    number, limit, ttl = care[2], care[3], care[4]
   end
-  local last = redis.call("XADD", key, "*", unpack(row, first))
-  limit = limit or KEPT_CHUNKS
-  if number % LOOK_EVERY == 0 or number > limit then
-    trim(job, key, limit)
+  if number == 1 then
+    begin(keys, job, key, ttl, now)
+  end
+  local last = redis.call("XADD", key, "*", ...)
+  if number then
+    trim(job, key, number, limit or KEPT_CHUNKS)
   end
   if ended then
     keep_until_expiry(job, key, last)
   end
-  return last
+  return last, held
+end
+
+-- Appends chunks that stand one after the other as id, run, care, field, value, field, value, ...
+--
+-- run: false for a caller that does not run the job. care: {count, number, limit, ttl_ms}, count of the fields and values
+-- that follow, number of the writer's chunks of the job, from 1 on, limit and ttl_ms false for the defaults; or the count
+-- alone, if there is nothing to begin or to trim and the run was found to hold the job in the era that the caller knows.
+-- Then it holds it still, unless that era is over.
+--
+-- Returns the entries' ids, a row code in place of an id, and the present era, or 0 if not every run holds its job.
+function JobStreams.append(keys, chunks, known_era, now)
+  local call, unpack, jstream = redis.call, unpack, keys.jstream -- locals are found sooner
+  local trusted = known_era > 0 and known_era == era_of(keys)
+  local ids, all_held, at, size = {}, true, 1, #chunks
+  while at <= size do
+    local id, care = chunks[at], chunks[at + 2]
+    local count, last, held = 2, nil, nil
+    if trusted and care == 2 then -- the second branch would do the same, later
+      last = call("XADD", jstream .. id, "NOMKSTREAM", "*", chunks[at + 3], chunks[at + 4])
+    elseif type(care) == "table" then
+      count = care[1]
+    else
+      count = care
+      if trusted then
+        last = call("XADD", jstream .. id, "NOMKSTREAM", "*", unpack(chunks, at + 3, at + 2 + count))
+      end
+    end
+    if not last then -- for one, because the job was removed with its stream
+      last, held = append_with_care(keys, now, id, chunks[at + 1], care, unpack(chunks, at + 3, at + 2 + count))
+      all_held, trusted = all_held and held, trusted and known_era == era_of(keys)
+    end
+    ids[#ids + 1] = last
+    at = at + 3 + count
+  end
+  if not all_held then
+    return ids, 0
+  elseif era_of(keys) == 0 then
+    begin_era(keys, now) -- it was forgotten
+  end
+  return ids, era_of(keys)
 end
 
 -- The job has ended: its stream goes after a while. `text` is its field, false when it never streamed.

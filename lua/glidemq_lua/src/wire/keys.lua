@@ -66,6 +66,7 @@ local SUFFIX = {
   vectors = ":x-py:vectors", -- zset, all scores 0: the jobs that have a key vec
   vectors_look = ":x-py:vectors-look", -- string with a TTL: a sample of them was looked at just now
   indexes = ":x-py:indexes", -- hash: what each search index is made of
+  streaming = ":x-py:streaming", -- string with a TTL: another number whenever the state of a job that streams changes
   lane = ":x-py:lane:", -- + lane; string with a TTL: the remembered reply of its latest call
   add_reply = ":x-py:add:", -- + call id; string with a TTL: the remembered reply of an add or a signal
 }
