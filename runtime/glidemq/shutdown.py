@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from glidemq.connection import CommandConnection
 from glidemq.errors import ConfigurationError, ValidationError
-from glidemq.worker import Worker
+from glidemq.worker.life import WorkerLife
 
 log = logging.getLogger("glidemq.shutdown")
 
@@ -129,6 +129,6 @@ def _in_order(components: list[Closable]) -> list[list[Closable]]:
 
 
 def _rank(component: object) -> int:
-    if isinstance(component, Worker):
+    if isinstance(component, WorkerLife):
         return 0
     return 2 if isinstance(component, CommandConnection) else 1

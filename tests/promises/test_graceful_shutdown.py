@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from glidemq import (
+    Broadcast,
+    BroadcastWorker,
     ClosedError,
     ConfigurationError,
     Job,
@@ -99,6 +101,37 @@ async def test_by_hand_everything_is_closed_once_and_the_signals_are_given_back(
         with pytest.raises(ClosedError):
             await call
     stopping.dispose()
+
+
+@pytest.mark.parametrize("kind", ["queue", "broadcast"])
+async def test_what_runs_when_the_end_begins_may_use_a_queue_to_its_own_end(
+    server: ValkeyServer, queue_name: str, kind: str
+) -> None:
+    results = Queue[Any, Any](f"{queue_name}-results", connection=server.url)
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def process(job: Job[Any, Any]) -> None:
+        started.set()
+        await go_on.wait()
+        await results.add("result", job.data)
+
+    worker: Any
+    async with Queue[Any, Any](queue_name, connection=server.url) as queue:
+        if kind == "queue":
+            worker = Worker[Any, Any](queue_name, process, connection=server.url)
+            await worker.start()
+            await queue.add("n", 1)
+        else:
+            worker = BroadcastWorker[Any, Any](queue_name, process, subscription="s", connection=server.url)
+            await worker.start()
+            async with Broadcast[Any](queue_name, connection=server.url) as broadcast:
+                await broadcast.publish("n", 1)
+        await started.wait()
+        stopping = graceful_shutdown([results, worker])
+        worker.on("closing", go_on.set)
+        await stopping.shutdown()
+    async with Queue[Any, Any](results.name, connection=server.url) as looking:
+        assert [job.data for job in await looking.get_jobs("waiting")] == [1]
 
 
 async def _awaited(handle: Any) -> str:

@@ -1,7 +1,10 @@
-"""Checks of a worker's arguments that nobody else has."""
+"""What a worker makes of its arguments, and nobody else."""
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 from typing import Literal
 
 from glidemq.config import ConnectionOptions
@@ -27,6 +30,11 @@ def borrowed_client(
             " client must be auto-created."
         )
     return None if borrowed is None else BorrowedClient(borrowed)
+
+
+def worker_id() -> str:
+    """A name that no other worker has, which tells where it runs."""
+    return f"py-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def interval_s(value: Duration, name: Literal["promotion_interval", "stalled_interval"]) -> float:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import secrets
-import socket
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, Self, cast
+from typing import Any, Generic, cast
 
 from glidemq.app import App, Processor
 from glidemq.commands.keys import DEFAULT_PREFIX
@@ -20,19 +16,18 @@ from glidemq.options.job_options import lock_duration_ms
 from glidemq.options.subjects import compile_subject_matcher
 from glidemq.pipeline.pump_context import QueueSettings
 from glidemq.serializer import JSON_SERIALIZER, Serializer
-from glidemq.worker.arguments import block_s
+from glidemq.worker.arguments import block_s, interval_s, whole, worker_id
 from glidemq.worker.borrowed_client import BorrowedClient
 from glidemq.worker.delivery_pump import DeliveryPump
-from glidemq.worker.handlers import Handlers
-from glidemq.worker.local_executions import TaskExecution, ThreadExecution
+from glidemq.worker.life import WorkerLife
+from glidemq.worker.local_executions import TaskExecution, ThreadExecution, execution_of
 from glidemq.worker.observed_processor import observed
 from glidemq.worker.subscription_settings import SubscriptionSettings
-from glidemq.worker.worker_events import WorkerEvents
 
 DELIVER_FOR_S = 5.0
 
 
-class BroadcastWorker(Handlers, Generic[In, Out]):
+class BroadcastWorker(WorkerLife, Generic[In, Out]):
     """Processes the messages of a broadcast for one subscription, in this process and event loop.
 
         async with BroadcastWorker("orders", send_mail, subscription="mail", subjects=["orders.*.created"]) as worker:
@@ -47,7 +42,7 @@ class BroadcastWorker(Handlers, Generic[In, Out]):
         the subject.
     subscription: the name of the consumer group; it exists from the first worker's start on.
     start_from: what a new subscription gets first: "$" what is published from now on, "0-0" all that is kept, or what
-        follows an entry id. One that exists goes on where it was.
+        follows an entry id; `start` raises ValidationError for what is none. One that exists goes on where it was.
     subjects: patterns of the subjects to process, `*` for one word, `>` at the end for one or more; others are skipped.
     The other arguments are those of `Worker`.
 
@@ -80,6 +75,7 @@ class BroadcastWorker(Handlers, Generic[In, Out]):
         events: bool = True,
         metrics: bool = True,
     ) -> None:
+        super().__init__()
         self.name = check_queue_name(name)
         self.subscription = _subscription(subscription)
         if not isinstance(cast(object, start_from), str) or not start_from:
@@ -98,14 +94,8 @@ class BroadcastWorker(Handlers, Generic[In, Out]):
         )
         declare(processor)
         self._processor: Processor[In, Out] = app.processors[name]
-        self.id = f"py-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.id = worker_id()
         """The name of this worker in the broadcast's registry and in the subscription."""
-        if (
-            isinstance(max_stalled_count, bool)
-            or not isinstance(cast(object, max_stalled_count), int)
-            or max_stalled_count < 0
-        ):
-            raise ValidationError("max_stalled_count must be an integer of at least 0")
         self._settings = SubscriptionSettings(
             queue=QueueSettings(
                 name,
@@ -119,49 +109,17 @@ class BroadcastWorker(Handlers, Generic[In, Out]):
             start_from=start_from,
             consumer=self.id,
             block_s=block_s(block),
-            promotion_interval_s=duration_ms(
-                promotion_interval, "promotion_interval", positive=True, bare_limit=True
-            )
-            / 1000,
-            stalled_interval_s=duration_ms(
-                stalled_interval, "stalled_interval", positive=True, bare_limit=True
-            )
-            / 1000,
-            max_stalled_count=max_stalled_count,
+            promotion_interval_s=interval_s(promotion_interval, "promotion_interval"),
+            stalled_interval_s=interval_s(stalled_interval, "stalled_interval"),
+            max_stalled_count=whole(max_stalled_count, "max_stalled_count", 0),
         )
         self._kill_grace_s = duration_ms(kill_grace, "kill_grace") / 1000
-        self._events = WorkerEvents()
         self._execution: TaskExecution | ThreadExecution | None = None
         self._pump: DeliveryPump | None = None
-        self._starting: asyncio.Task[None] | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._told_to_close = asyncio.Event()
 
     # -- life -----------------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def start(self) -> None:
-        """Connect and subscribe; once it returns, nothing that is published is missed. Starting twice changes nothing.
-
-        Raises:
-            ConnectionError: the server cannot be reached. ClosedError: after `close()`.
-            ValidationError: `start_from` is no entry id.
-        """
-        if self._closing is not None:
-            raise ClosedError("BroadcastWorker is closed")
-        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
-            self._starting = asyncio.create_task(self._start(), name=f"glidemq-broadcast-{self.name}")
-        await asyncio.shield(self._starting)
-
-    wait_until_ready = start
-
-    async def _start(self) -> None:
+    async def _open(self) -> None:
         commands: UnblockingConnection = self._borrowed or CommandConnection(
             self._options, client_name="glidemq-worker"
         )
@@ -187,69 +145,30 @@ class BroadcastWorker(Handlers, Generic[In, Out]):
     def _make_execution(self, commands: UnblockingConnection) -> TaskExecution | ThreadExecution:
         key = self._settings.queue.keys.meta
         processor = observed(self._processor, self._events, lambda: None, key, commands)
-        if processor.role == "async":
-            return TaskExecution(
-                processor,
-                self.name,
-                key,
-                commands,
-                concurrency=processor.concurrency,
-                kill_grace_s=self._kill_grace_s,
-            )
-        return ThreadExecution(
+        return execution_of(
             processor,
             self.name,
             key,
             commands,
-            concurrency=processor.concurrency,
+            kill_grace_s=self._kill_grace_s,
             on_thread_freed=lambda: self._pump.wake() if self._pump is not None else None,
         )
 
-    async def run(self) -> None:
-        """Process until `close()` is called; cancelling it closes the worker."""
-        await self.start()
-        try:
-            await self._told_to_close.wait()
-        finally:
-            await self.close()
-
-    async def close(self, force: bool = False) -> None:
-        """Receive nothing more, wait for what runs, disconnect; the subscription stays. May be called twice.
-
-        force: do not wait: what runs is cancelled, and another worker of the subscription gets it again, uncharged.
-        """
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close(force), name=f"glidemq-close-{self.name}")
-        elif force and self._pump is not None:
+    async def _end(self, force: bool) -> None:
+        assert self._pump is not None and self._execution is not None
+        if force:
             self._pump.cancel_running()
-        await asyncio.shield(self._closing)
+        await self._pump.close(deliver_for_s=DELIVER_FOR_S)
+        await self._reader.close()
+        await self._commands.close()
+        self._execution.close()
 
-    async def _close(self, force: bool) -> None:
-        self._told_to_close.set()
-        self._events.emit("closing")
-        if self._starting is not None:
-            await asyncio.wait([self._starting])
+    def _cancel_running(self) -> None:
         if self._pump is not None:
-            if force:
-                self._pump.cancel_running()
-            await self._pump.close(deliver_for_s=DELIVER_FOR_S)
-            await self._reader.close()
-            await self._commands.close()
-        if self._execution is not None:
-            self._execution.close()
-        await self._events.wait_for_handlers()
-        self._events.emit("closed")
+            self._pump.cancel_running()
 
-    def __repr__(self) -> str:
-        if self._closing is not None:
-            state = "closed"
-        else:
-            state = "paused" if self.is_paused() else "running" if self.is_running() else "not started"
-        return f"<BroadcastWorker {self.name!r} for {self.subscription!r} at {self._options.place}, {state}>"
-
-    def is_running(self) -> bool:
-        """True between `start` and `close`."""
-        return self._pump is not None and self._closing is None
+    def _place(self) -> str:
+        return f"{self.name!r} for {self.subscription!r} at {self._options.place}"
 
     # -- pausing --------------------------------------------------------------------------------------------
 

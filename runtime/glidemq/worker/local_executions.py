@@ -161,3 +161,23 @@ class ThreadExecution(_LocalExecution):
     def close(self) -> None:
         """Let go of the threads; those that still run end with their function."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def execution_of(
+    processor: Processor[Any, Any],
+    queue: str,
+    queue_key: str,
+    connection: Connection,
+    *,
+    kill_grace_s: float,
+    on_thread_freed: Callable[[], None],
+) -> TaskExecution | ThreadExecution:
+    """What runs the processor, one job at a time: tasks for a coroutine function, threads for a plain one."""
+    concurrency = processor.concurrency
+    if processor.role == "async":
+        return TaskExecution(
+            processor, queue, queue_key, connection, concurrency=concurrency, kill_grace_s=kill_grace_s
+        )
+    return ThreadExecution(
+        processor, queue, queue_key, connection, concurrency=concurrency, on_thread_freed=on_thread_freed
+    )

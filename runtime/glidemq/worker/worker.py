@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import secrets
-import socket
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Self, TypeAlias
+from typing import Any, Generic, TypeAlias
 
 from glidemq.actors.cell import Cell
 from glidemq.actors.cell_settings import CellSettings
@@ -38,13 +35,12 @@ from glidemq.pipeline.pump_context import QueueSettings
 from glidemq.pipeline.queue_pump import QueuePump
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.serializer import JSON_SERIALIZER, Serializer
-from glidemq.worker.arguments import block_s, borrowed_client, interval_s, whole
+from glidemq.worker.arguments import block_s, borrowed_client, interval_s, whole, worker_id
 from glidemq.worker.draining import until_empty
-from glidemq.worker.handlers import Handlers
+from glidemq.worker.life import WorkerLife
 from glidemq.worker.local_batches import TaskBatches, ThreadBatches
-from glidemq.worker.local_executions import TaskExecution, ThreadExecution
+from glidemq.worker.local_executions import TaskExecution, ThreadExecution, execution_of
 from glidemq.worker.observed_processor import observed
-from glidemq.worker.worker_events import WorkerEvents
 
 log = logging.getLogger("glidemq.worker")
 
@@ -55,7 +51,7 @@ DRAIN_CHECK_S = 0.1
 Execution: TypeAlias = TaskExecution | ThreadExecution | TaskBatches | ThreadBatches
 
 
-class Worker(Handlers, Generic[In, Out]):
+class Worker(WorkerLife, Generic[In, Out]):
     """Processes one queue's jobs in this process and event loop.
 
         async with Worker("emails", send) as worker:
@@ -118,6 +114,7 @@ class Worker(Handlers, Generic[In, Out]):
         events: bool = True,
         metrics: bool = True,
     ) -> None:
+        super().__init__()
         self.name = check_queue_name(name)
         self._borrowed = borrowed_client(client, command_client, connection)
         self._options = resolve_connection(connection)
@@ -152,7 +149,7 @@ class Worker(Handlers, Generic[In, Out]):
             estimate=self._processor.estimate,
         )
         self._kill_grace_s = duration_ms(kill_grace, "kill_grace") / 1000
-        self.id = f"py-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.id = worker_id()
         """The name of this worker in the queue's registry and consumer group."""
         self._cell_settings = CellSettings(
             consumer=self.id,
@@ -162,41 +159,16 @@ class Worker(Handlers, Generic[In, Out]):
             max_stalled_count=whole(max_stalled_count, "max_stalled_count", 0),
             cluster=self._options.cluster,
         )
-        self._events = WorkerEvents()
         self._in_flight = InFlight()
         self._link = LocalLink(self._in_flight, max_wait_ns=MAX_RING_WAIT_NS)
         self._execution: Execution | None = None
         self._cell: Cell | None = None
-        self._starting: asyncio.Task[None] | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._told_to_close = asyncio.Event()
         self._paused = False
         self._busy = False  # something was processed since the queue was last found empty
 
     # -- life -----------------------------------------------------------------------------------------------
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def start(self) -> None:
-        """Connect and begin to process; returns once the worker is registered. Starting twice changes nothing.
-
-        Raises:
-            ConnectionError: the server cannot be reached. ClosedError: after `close()`.
-        """
-        if self._closing is not None:
-            raise ClosedError("Worker is closed")
-        if self._starting is None or (self._starting.done() and self._starting.exception() is not None):
-            self._starting = asyncio.create_task(self._start(), name=f"glidemq-worker-{self.name}")
-        await asyncio.shield(self._starting)
-
-    wait_until_ready = start
-
-    async def _start(self) -> None:
+    async def _open(self) -> None:
         commands: UnblockingConnection = self._borrowed or CommandConnection(
             self._options, client_name="glidemq-worker"
         )
@@ -228,42 +200,23 @@ class Worker(Handlers, Generic[In, Out]):
         """Whatever runs the processor: on the loop or on threads, one job at a time or a batch."""
         key = self._settings.keys.meta
         processor = observed(self._processor, self._events, self._note_start, key, commands)
-        rule, slots = processor.batch, processor.concurrency
-        if processor.role == "async":
-            if rule is not None:
-                return TaskBatches(processor, rule, key, commands, kill_grace_s=self._kill_grace_s)
-            return TaskExecution(
-                processor, self.name, key, commands, concurrency=slots, kill_grace_s=self._kill_grace_s
-            )
+        rule = processor.batch
 
         def on_thread_freed() -> None:
             self._link.slots_freed(self.name)
 
-        if rule is not None:
-            return ThreadBatches(processor, rule, key, commands, on_thread_freed=on_thread_freed)
-        return ThreadExecution(
-            processor, self.name, key, commands, concurrency=slots, on_thread_freed=on_thread_freed
-        )
-
-    async def run(self) -> None:
-        """Process until `close()` is called, from a handler or another task; cancelling it closes the worker."""
-        await self.start()
-        try:
-            await self._told_to_close.wait()
-        finally:
-            await self.close()
-
-    async def close(self, force: bool = False) -> None:
-        """Stop fetching, wait for the running jobs, disconnect. May be called twice.
-
-        force: do not wait: coroutines are cancelled and their jobs given back uncharged; what runs on threads goes on,
-            its jobs are run again by other workers, and its outcome is void.
-        """
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close(force), name=f"glidemq-close-{self.name}")
-        elif force:
-            self._link.cancel_running()
-        await asyncio.shield(self._closing)
+        if rule is None:
+            return execution_of(
+                processor,
+                self.name,
+                key,
+                commands,
+                kill_grace_s=self._kill_grace_s,
+                on_thread_freed=on_thread_freed,
+            )
+        if processor.role == "async":
+            return TaskBatches(processor, rule, key, commands, kill_grace_s=self._kill_grace_s)
+        return ThreadBatches(processor, rule, key, commands, on_thread_freed=on_thread_freed)
 
     async def drain(self) -> None:
         """Work off all that waits or is delayed in the queue, then close; starts the worker if need be.
@@ -275,22 +228,17 @@ class Worker(Handlers, Generic[In, Out]):
         finally:
             await self.close()
 
-    async def _close(self, force: bool) -> None:
-        self._told_to_close.set()
-        self._events.emit("closing")
-        if self._starting is not None:
-            await asyncio.wait([self._starting])
-        cell = self._cell
-        if cell is not None:
-            self._link.give_back_waiting()
-            if force:
-                self._link.cancel_running()
-            delivered = await self._drain(cell)
-            await cell.stop(deliver_for_s=DELIVER_FOR_S if delivered else 0)
-        if self._execution is not None:
-            self._execution.close()
-        await self._events.wait_for_handlers()
-        self._events.emit("closed")
+    async def _end(self, force: bool) -> None:
+        assert self._cell is not None and self._execution is not None
+        self._link.give_back_waiting()
+        if force:
+            self._link.cancel_running()
+        delivered = await self._drain(self._cell)
+        await self._cell.stop(deliver_for_s=DELIVER_FOR_S if delivered else 0)
+        self._execution.close()
+
+    def _cancel_running(self) -> None:
+        self._link.cancel_running()
 
     async def _drain(self, cell: Cell) -> bool:
         """Wait for the running jobs and their outcomes; False when there is nobody left to take the outcomes."""
@@ -310,16 +258,8 @@ class Worker(Handlers, Generic[In, Out]):
         draining.result()
         return True
 
-    def __repr__(self) -> str:
-        if self._closing is not None:
-            state = "closed"
-        else:
-            state = "paused" if self.is_paused() else "running" if self.is_running() else "not started"
-        return f"<Worker {self.name!r} at {self._options.place}, {state}>"
-
-    def is_running(self) -> bool:
-        """True between `start` and `close`."""
-        return self._cell is not None and self._closing is None
+    def _place(self) -> str:
+        return f"{self.name!r} at {self._options.place}"
 
     # -- pausing --------------------------------------------------------------------------------------------
 
