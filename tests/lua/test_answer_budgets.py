@@ -54,7 +54,7 @@ def test_answer_that_comes_twice_does_not_start_the_job_twice(asking: DrivenQueu
     job = asking.start_one()
     answer(asking, version, "granted")
     answer(asking, version, "fail")
-    answer(asking, 0, "again")
+    answer(asking, version, "again")
     assert asking.state("a") == "active"
     assert asking.complete(job) == [1]
 
@@ -67,9 +67,28 @@ def test_refusal_fails_the_job_and_is_told(asking: DrivenQueue) -> None:
 def test_job_that_has_to_wait_asks_again_when_it_is_told_so(asking: DrivenQueue) -> None:
     answer(asking, version_of(asking), "wait")
     assert asking.state("a") == "delayed"
-    answer(asking, 0, "again")
+    answer(asking, version_of(asking), "again")
     assert asking.step(1).posted == 1
     assert len(letters(asking)) == 2
+
+
+def test_job_that_has_run_meanwhile_is_not_woken_from_its_back_off(asking: DrivenQueue) -> None:
+    first = version_of(asking)
+    answer(asking, first, "wait")
+    asking.pass_time(15_000)
+    assert asking.step(1).posted == 1  # it asks by itself before it is told to
+    [_, second] = letters(asking)
+    answer(asking, unpack(second[3])[2], "granted")
+    asking.fail(asking.start_one(), max_attempts=2, delay=60_000)
+    answer(asking, first, "again")
+    assert asking.state("a") == "delayed"
+
+
+def test_job_that_is_held_back_and_removed_frees_its_place_in_the_budget(asking: DrivenQueue) -> None:
+    answer(asking, version_of(asking), "wait")
+    asking.call("remove", id="a")
+    assert [unpack(letter[3])[3] for letter in letters(asking)] == [b"ask", b"return"]
+    assert not asking.client.exists(asking.key("x-py:allowances"))
 
 
 def test_job_that_was_let_start_too_long_ago_asks_anew(asking: DrivenQueue) -> None:

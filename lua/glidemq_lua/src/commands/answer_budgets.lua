@@ -3,7 +3,7 @@
 -- Moves:  delayed -> waiting (it may start, or ask again), failed (the budget is exceeded)
 -- Keys:   job, x-py:allowances, scheduled, stream, priority, lifo, bell, failed, events, metrics, x-py:outbox; those of
 --         removed jobs
--- Args:   rows [[id, version of its question, granted, free, wait, fail, pause or again]], events, metrics
+-- Args:   rows [[id, version of its question or of its last one, granted, free, wait, fail, pause or again]], events, metrics
 -- Reply:  ["ok", posted, [[id, flow]]]; 1 when another queue must hear of something, see read_outbox; who is refused
 -- Errors: bad_argument
 -- Events: promoted, budget-exceeded {flowId, onExceeded}, failed, delay-changed

@@ -2,14 +2,14 @@
 -- and tells how its run ended. A budget of the same queue answers in the same call. Another queue may be another slot:
 -- the job asks by letter and waits as a delayed one, which asks again should the answer be lost; so no slot is held.
 --
--- `P:x-py:allowances` holds a record for each job that has asked or runs: {phase, prefix and flow of the budget, version,
+-- `P:x-py:allowances` holds a record for each job that has asked, is held back or runs: {phase, prefix and flow of the budget, version,
 -- when}. Whatever way a job leaves its run, the end of the call that does it notices here.
 local Allowance = {}
 
 Allowance.KIND = "budget"
 Allowance.EXCEEDED = "Budget exceeded"
 
-local ASKED, GRANTED, STARTED = 1, 2, 3
+local ASKED, GRANTED, STARTED, HELD = 1, 2, 3, 4
 
 -- Without an answer, ask again. Answers take milliseconds; these are for lost ones.
 local ASK_AGAIN_MS, LOOK_AGAIN_MS = 5000, 15000
@@ -80,10 +80,16 @@ local function park(settlement, id, priority, delay_ms)
   States.enter(settlement.keys, id, "delayed", "delay", delay_ms)
 end
 
--- The budget does not let the job start now, or ever. The job is in nobody's hands.
-local function hold_back(settlement, id, verdict, priority, flow)
+-- The budget does not let the job start now, or ever. The job is in nobody's hands. `record`: of its question, if the
+-- budget is elsewhere: the letter that lets it ask again names that, since by then the job may have run and wait for
+-- something else.
+local function hold_back(settlement, id, verdict, priority, flow, record)
   local keys = settlement.keys
-  redis.call("HDEL", keys.allowances, id)
+  if record and verdict ~= Budget.FAIL then
+    note(settlement, id, HELD, record[2], flow, record[4])
+  else
+    redis.call("HDEL", keys.allowances, id)
+  end
   if verdict ~= Budget.FAIL and verdict ~= Budget.PAUSE then
     park(settlement, id, priority, LOOK_AGAIN_MS)
     return
@@ -169,7 +175,8 @@ function Allowance.answer(settlement, id, version, verdict)
   local keys = settlement.keys
   local record = read(keys, id)
   if verdict == "again" then
-    if not record then -- else it has asked meanwhile
+    if record and record[1] == HELD and version >= record[4] then -- else it has asked meanwhile, perhaps run
+      redis.call("HDEL", keys.allowances, id)
       promote(settlement, id)
     end
     return
@@ -182,7 +189,7 @@ function Allowance.answer(settlement, id, version, verdict)
   end
   local job = redis.pcall("HMGET", keys.job .. id, "state", "priority")
   if not job.err and job[1] == "delayed" and redis.call("ZREM", keys.scheduled, id) == 1 then
-    hold_back(settlement, id, verdict, job[2], record[3])
+    hold_back(settlement, id, verdict, job[2], record[3], record)
   else
     redis.call("HDEL", keys.allowances, id) -- it is on its way to a start, and asks again there
   end

@@ -268,7 +268,7 @@ function Flow:wake(set, limit)
     if prefix == self.keys.prefix then
       Budget.again(self.settlement, id)
     elseif prefix then
-      Outbox.post(self.settlement, Budget.ANSWER, prefix, cmsgpack.pack({ id, 0, "again" }))
+      Outbox.post(self.settlement, Budget.ANSWER, prefix, cmsgpack.pack({ id, self:read(member).version, "again" }))
     end
   end
   return #members
