@@ -173,6 +173,21 @@ def test_however_a_run_ends_it_reserves_nothing_any_more(
 # -- pausing -------------------------------------------------------------------------------------------------
 
 
+def test_job_that_is_added_again_under_its_name_uses_more_of_the_budget(driven: DrivenQueue) -> None:
+    """As a crawler adds one page after another, and forgets each."""
+    add_budgeted(driven)
+    for total in (40, 80):
+        add_budgeted(driven, budgeted(driven, "page", 40), limits=None)
+        job = driven.start_one()
+        report(driven, job, 40)
+        driven.complete(job, retain=True)
+        assert used(driven) == total
+        driven.pass_time(1)
+    add_budgeted(driven, budgeted(driven, "page", 40), limits=None)
+    assert driven.step(1).ids == []
+    assert driven.field("page", "failedReason") == "Budget exceeded"
+
+
 def test_paused_jobs_wait_for_a_day_and_go_on_once_the_budget_is_raised(driven: DrivenQueue) -> None:
     add_budgeted(driven, *(budgeted(driven, name, 60) for name in "ab"), limits=PAUSING)
     job = driven.start_one()

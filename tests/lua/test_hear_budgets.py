@@ -17,8 +17,8 @@ MEMBER = "glide:{elsewhere}:7"
 FORTY: dict[str, Any] = {"tokens": 40, "cost": False}
 
 
-def usage(tokens: int) -> dict[str, Any]:
-    return {"tokens": {"output": tokens}, "total_tokens": tokens, "costs": {}, "total_cost": 0}
+def usage(tokens: int, born: int = 1) -> dict[str, Any]:
+    return {"born": born, "tokens": {"output": tokens}, "total_tokens": tokens, "costs": {}, "total_cost": 0}
 
 
 def hear(queue: DrivenQueue, *rows: tuple[Any, ...]) -> bool:
@@ -42,6 +42,15 @@ def test_what_is_heard_again_or_too_late_changes_nothing(driven: DrivenQueue) ->
     assert (used(driven), reserved(driven)) == (25, 0)
 
 
+def test_a_job_under_the_name_of_an_earlier_one_adds_to_what_that_has_used(driven: DrivenQueue) -> None:
+    add_budgeted(driven)
+    hear(driven, (5, "ask", FORTY, usage(0)), (6, "end", False, usage(30)))
+    hear(driven, (7, "ask", FORTY, usage(0, born=2)))
+    assert (used(driven), reserved(driven)) == (30, 40)
+    hear(driven, (8, "use", False, usage(10, born=2)), (9, "end", False, usage(25, born=2)))
+    assert (used(driven), reserved(driven)) == (55, 0)
+
+
 def test_statements_to_a_budget_that_is_gone_let_the_job_run(driven: DrivenQueue) -> None:
     assert hear(driven, (5, "ask", FORTY, False))
     [[*_, body, _]] = letters(driven)
@@ -57,6 +66,7 @@ def test_statements_to_a_budget_that_is_gone_let_the_job_run(driven: DrivenQueue
         (5, "ask", 40, False),
         (5, "ask", {"tokens": "40", "cost": False}, False),
         (5, "use", False, {"tokens": 5}),
+        (5, "use", False, {**usage(5), "born": "1"}),
         (5, "use", False, 5),
         ("5", "ask", FORTY, False),
     ],

@@ -9,7 +9,7 @@
 -- Events: promoted
 local ROW = { "string", "string", "number", "string", "any", "any" }
 local SAID = { ask = true, use = true, ["end"] = true, ["return"] = true }
-local USAGE = { tokens = "table", total_tokens = "number", costs = "table", total_cost = "number" }
+local USAGE = { born = "number", tokens = "table", total_tokens = "number", costs = "table", total_cost = "number" }
 
 local function fault_of(rows)
   local fault = Arguments.row_fault(rows, ROW)

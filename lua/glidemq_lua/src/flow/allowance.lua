@@ -18,7 +18,7 @@ local PAUSE_MS = 86400000
 local GRANT_KEPT_MS = 1800000
 local KEPT_MS = 7 * 86400000
 
-local USAGE = { "usage:tokens", "usage:totalTokens", "usage:costs", "usage:totalCost" }
+local USAGE = { "id", "timestamp", "usage:tokens", "usage:totalTokens", "usage:costs", "usage:totalCost" }
 
 local function split(budget_key)
   return string.match(budget_key, "^(.-}):budget:(.+)$")
@@ -32,17 +32,18 @@ local function next_version(keys, now)
   return version
 end
 
--- All that the job has used, or false.
+-- All that the job has used, and when it was added; or false when it is gone.
 local function usage_of(keys, id)
   local values = redis.pcall("HMGET", keys.job .. id, unpack(USAGE))
-  if values.err or not (values[1] or values[2] or values[3] or values[4]) then
+  if values.err or not values[1] then
     return false
   end
   return {
-    tokens = JsonValue.read_numbers(values[1]),
-    total_tokens = tonumber(values[2]) or 0,
-    costs = JsonValue.read_numbers(values[3]),
-    total_cost = tonumber(values[4]) or 0,
+    born = tonumber(values[2]) or 0,
+    tokens = JsonValue.read_numbers(values[3]),
+    total_tokens = tonumber(values[4]) or 0,
+    costs = JsonValue.read_numbers(values[5]),
+    total_cost = tonumber(values[6]) or 0,
   }
 end
 

@@ -156,6 +156,15 @@ function Flow:let_go(member, entry)
   return left > 0
 end
 
+-- A job that was removed may be added again under its name: what the earlier one has used stays used.
+function Flow:meet(member, entry, born)
+  if entry.born and entry.born ~= born then
+    self:let_go(member, entry)
+    entry.used = {}
+  end
+  entry.born = born
+end
+
 -- Takes down all that a job has used so far; each part of it counts once.
 function Flow:use(entry, usage)
   local amounts = amounts_of(self.weights, usage)
@@ -281,8 +290,8 @@ function Flow:keep()
 end
 
 -- `what`: ask (for a run; `stated` is its Estimate or false), use, end (of a run that the average counts), return (of one
--- that it does not). `usage`: {tokens, total_tokens, costs, total_cost} of all runs of the job, or false for no news.
--- Returns what an ask is told, nil if it is an old one.
+-- that it does not). `usage`: {born, tokens, total_tokens, costs, total_cost}, when the job was added and what all its
+-- runs have used, or false for no news. Returns what an ask is told, nil if it is an old one.
 function Budget.hear(settlement, flow, member, version, what, stated, usage)
   local self = open(settlement, flow)
   if not self then
@@ -294,6 +303,7 @@ function Budget.hear(settlement, flow, member, version, what, stated, usage)
   end
   entry.version = version
   if usage then
+    self:meet(member, entry, usage.born)
     self:use(entry, usage)
   end
   local verdict
