@@ -278,7 +278,7 @@ class JobRecord(StoredProperties, Generic[In, Out]):
         except Exception as error:
             log.error(
                 "job %s of queue %r: its data cannot be deserialized (%s); is another serializer in use?",
-                self.id, self.queue_name, error,
+                self.id, self.queue_name, str(error) or type(error).__name__,
             )  # fmt: skip
             self.deserialization_failed = True
             self._data = self._payload.unreadable_data()
@@ -295,7 +295,7 @@ class JobRecord(StoredProperties, Generic[In, Out]):
         except Exception as error:
             log.error(
                 "job %s of queue %r: its return value cannot be deserialized (%s)",
-                self.id, self.queue_name, error,
+                self.id, self.queue_name, str(error) or type(error).__name__,
             )  # fmt: skip
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any, Final
 
@@ -14,23 +15,32 @@ MAX_PAYLOAD_BYTES: Final = 1_048_576
 _NUMBER: Final = re.compile(rb"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
+def _checked(serializer: object) -> Serializer:
+    if isinstance(serializer, type):
+        raise ConfigurationError(
+            f"serializer must be an object, not the class {serializer.__name__}: pass {serializer.__name__}()"
+        )
+    if not isinstance(serializer, Serializer):
+        raise ConfigurationError("serializer must have the methods serialize(value) and deserialize(text)")
+    for method in (serializer.serialize, serializer.deserialize):
+        if inspect.iscoroutinefunction(method):
+            raise ConfigurationError(f"serializer.{method.__name__} must be a plain method, not async")
+    return serializer
+
+
 class Payload:
     """How one queue's job data and results become text and values again.
 
     data_type: what a processor's annotation says about the data. Data is validated into it if it is, or
         contains, a pydantic model, msgspec Struct, dataclass or TypedDict; else data is what the serializer
-    gives. Raises ConfigurationError for a serializer without both methods, and for a type that cannot be
+    gives. Raises ConfigurationError for a serializer that cannot be one, and for a type that cannot be
     validated.
     """
 
     __slots__ = ("_plain_json", "_validator", "serializer")
 
     def __init__(self, serializer: Serializer = JSON_SERIALIZER, data_type: object = Any) -> None:
-        if not isinstance(serializer, Serializer):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(
-                "serializer must have the methods serialize(value) and deserialize(text)"
-            )
-        self.serializer = serializer
+        self.serializer = _checked(serializer)
         self._plain_json = type(serializer) is JsonSerializer
         self._validator: Validator | None = validator_for(data_type)
 
@@ -145,7 +155,8 @@ class Payload:
         try:
             text: object = self.serializer.serialize(value)
         except Exception as error:
-            raise SerializationError(f"Serializer failed on {what}: {error}") from error
+            reason = str(error) or type(error).__name__
+            raise SerializationError(f"Serializer failed on {what}: {reason}") from error
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users err
             raise SerializationError(
                 f"Serializer failed on {what}: it returned {type(text).__name__}, not str"
