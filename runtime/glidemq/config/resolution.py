@@ -48,7 +48,7 @@ def resolve_connection(
     if not embedded_allowed(variables):
         raise ConfigurationError(
             f"no server is configured and {EMBEDDED_VARIABLE}=0 forbids the embedded one: "
-            f"pass connection=… or set {URL_VARIABLE}"
+            f"set {URL_VARIABLE}, or pass connection=… (--url on the command line)"
         )
     directory = str(Path(DEFAULT_EMBEDDED_DIRECTORY).absolute())
     if directory not in _told_of:
