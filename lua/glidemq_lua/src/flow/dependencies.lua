@@ -32,6 +32,7 @@ local function start_again(settlement, id, name)
   local keys = settlement.keys
   States.enter(keys, id, "waiting")
   redis.call("ZREM", keys.parent_looks, id)
+  Groups.take_place(keys, id)
   Ready.append(keys, id, name)
   settlement:event("active", id)
 end

@@ -68,12 +68,17 @@ function Adding.advance_counter(keys, custom_id)
   end
 end
 
--- Joins the group, if there is one. Returns the fields of the hash that tell of group and cost.
+-- Joins the group, if there is one. A parent takes its place there when it is ready: its children may be of the same
+-- group, and be added later. Returns the fields of the hash that tell of group and cost.
 local function constraints(keys, extra, now)
   local fields = {}
   if extra and extra.ordering then
-    local seq = Ordering.join(keys, extra.ordering, now)
-    fields[1], fields[2], fields[3], fields[4] = "groupKey", extra.ordering.key, "orderingSeq", seq
+    fields[1], fields[2] = "groupKey", extra.ordering.key
+    if extra.children then
+      Ordering.settle(keys, extra.ordering, now)
+    else
+      fields[3], fields[4] = "orderingSeq", Ordering.join(keys, extra.ordering, now)
+    end
   end
   if extra and (extra.cost or 0) > 0 then
     fields[#fields + 1] = "cost"

@@ -5,6 +5,19 @@ local Groups = {}
 -- Due groups looked at per call.
 local GROUPS_AT_ONCE = 100
 
+-- The sequence of the next job of a group.
+function Groups.next_place(keys, key)
+  return redis.call("HINCRBY", keys.ordering, key, 1)
+end
+
+-- A job that was added without a place, since it had to wait for others, is about to be ready.
+function Groups.take_place(keys, id)
+  local fields = redis.call("HMGET", keys.job .. id, "groupKey", "orderingSeq")
+  if fields[1] and fields[1] ~= "" and not fields[2] then
+    redis.call("HSET", keys.job .. id, "orderingSeq", Groups.next_place(keys, fields[1]))
+  end
+end
+
 local function park(settlement, group, id, values, seq, slot)
   Parking.park(settlement, group, id, seq, Record.timestamp(values), slot)
   return false

@@ -22,6 +22,7 @@ function ManualRetry.schedule(keys, id, now)
   if job[5] then
     redis.call("HSET", key, Group.SLOT, Group.GIVEN_UP)
     Group.expect_again(keys, job[5], Group.sequence(job[6]))
+    Groups.take_place(keys, id) -- a parent that never was ready
   end
   return true
 end

@@ -140,11 +140,16 @@ local function apply(keys, ordering, now)
   return changed or #cleared > 0
 end
 
--- A job joins its group: applies the settings and returns the job's sequence.
-function Ordering.join(keys, ordering, now)
-  local seq = redis.call("HINCRBY", keys.ordering, ordering.key, 1)
+-- The settings that an add gives.
+function Ordering.settle(keys, ordering, now)
   if apply(keys, ordering, now) then
     Groups.kick(keys, ordering.key, now)
   end
+end
+
+-- A job joins its group: applies the settings and returns the job's sequence.
+function Ordering.join(keys, ordering, now)
+  local seq = Groups.next_place(keys, ordering.key)
+  Ordering.settle(keys, ordering, now)
   return seq
 end
