@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import orjson
 import pytest
 
-from glidemq.errors import UnrecoverableError
-from glidemq.pipeline.failure_log import log_failure, log_overrun, place_of, summary_of
+from glidemq import Queue
+from glidemq.errors import UnrecoverableError, ValidationError
+from glidemq.pipeline.failure_log import log_failure, log_overrun, summary_of, traceback_of
 from glidemq.pipeline.outcome import NO_OPTIONS, read_options
 
 
@@ -45,18 +47,29 @@ def interrupted() -> KeyboardInterrupt:
 
 def test_overrun_tells_the_timeout_and_where_the_code_was(caplog: pytest.LogCaptureFixture) -> None:
     log_overrun("mail", b"7", 1, options(attempts=2), 500, interrupted())
-    message = caplog.records[0].getMessage()
-    assert message.startswith(
-        "job 7 of 'mail' overran its timeout of 0.5 s, attempt 2 of 2, while it was here:\n"
-    )
-    assert f'{__file__}", line ' in message
-    assert message.endswith("raise KeyboardInterrupt")
+    (record,) = caplog.records
+    assert record.getMessage() == "job 7 of 'mail' overran its timeout of 0.5 s, attempt 2 of 2"
+    assert record.exc_info is not None
+    assert [frame.name for frame in traceback.extract_tb(record.exc_info[2])] == ["interrupted"]
 
 
 def test_overrun_that_interrupted_nothing_names_no_place() -> None:
-    assert place_of(None) == ""
-    assert place_of(TimeoutError()) == ""
+    assert traceback_of(None) is None
+    assert traceback_of(TimeoutError()) is None
 
 
-def test_refusals_of_our_own_are_one_line_without_a_traceback() -> None:
-    assert summary_of(UnrecoverableError("gone")) == "UnrecoverableError: gone"
+def test_what_is_raised_to_end_a_job_has_no_traceback() -> None:
+    try:
+        raise UnrecoverableError("gone")
+    except UnrecoverableError as error:
+        assert traceback_of(error) is None
+        assert summary_of(error) == "UnrecoverableError: gone"
+
+
+def test_refusal_of_our_own_ends_where_the_user_asked() -> None:
+    try:
+        Queue("a:b")
+    except ValidationError as error:
+        info = traceback_of(error)
+        assert info is not None
+        assert [frame.filename for frame in traceback.extract_tb(info[2])] == [__file__]

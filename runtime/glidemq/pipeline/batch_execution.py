@@ -15,7 +15,7 @@ from glidemq.job.stepping import drive, drive_blocking
 from glidemq.job.surroundings import Surroundings, enter
 from glidemq.pipeline.detours import until_answered
 from glidemq.pipeline.execution import Activated, Execution, Overrun, SettableFlag
-from glidemq.pipeline.failure_log import place_of, summary_of
+from glidemq.pipeline.failure_log import summary_of, traceback_of
 from glidemq.pipeline.outcome import BATCH_TIMEOUT_REASON, JobOutcome, failed, reason_of, settled
 from glidemq.rings.cancel_board import CancelReason
 
@@ -60,11 +60,11 @@ class BatchExecution(Execution):
     ) -> list[JobOutcome]:
         """The outcomes of a batch that took too long; the `interruption`, if any, tells where it was."""
         log.warning(
-            "a batch of %d jobs of %r overran its timeout of %.3g s%s",
+            "a batch of %d jobs of %r overran its timeout of %.3g s",
             len(runs),
             self._queue,
             self.timeout_ms(runs) / 1000,
-            place_of(interruption),
+            exc_info=traceback_of(interruption),
         )
         error = TimeoutError(BATCH_TIMEOUT_REASON)
         ends = [settled(run.fence) if run.is_settled else self._failed(run, error) for run in runs]
@@ -138,7 +138,12 @@ class BatchExecution(Execution):
         for error in {id(error): error for error in failures}.values():
             count = sum(other is error for other in failures)
             log.warning(
-                "%d of %d jobs in a batch of %r failed: %s", count, jobs, self._queue, summary_of(error)
+                "%d of %d jobs in a batch of %r failed: %s",
+                count,
+                jobs,
+                self._queue,
+                summary_of(error),
+                exc_info=traceback_of(error),
             )
 
 

@@ -1,20 +1,32 @@
-"""What the log says about runs that have failed."""
+"""What the log says about runs that have failed: one line, and as `exc_info` where the user's code was."""
 
 from __future__ import annotations
 
 import logging
-import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Final, TypeAlias
 
 import glidemq
-from glidemq.errors import GlideMQError
+from glidemq.errors import (
+    GlideMQError,
+    JobAbortedError,
+    JobTimeoutError,
+    PayloadValidationError,
+    UnrecoverableError,
+)
 from glidemq.pipeline.outcome import JobOptionsOnWire, reason_of
 
 log = logging.getLogger("glidemq.processor")
 
+ExceptionInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType]
+
+HEADLINE_CHARACTERS: Final = 1000
 # Frames of these files say nothing about why a processor failed.
-_OWN_FILES = str(Path(glidemq.__file__).parent)
+_OWN_FILES: Final = str(Path(glidemq.__file__).parent)
+# What is raised to end a job, or explains itself: where it was raised is no news.
+_WITHOUT_TRACEBACK: Final = (UnrecoverableError, JobAbortedError, JobTimeoutError, PayloadValidationError)
 
 
 def log_failure(
@@ -27,6 +39,7 @@ def log_failure(
         queue,
         _attempt(attempts_made, options),
         summary_of(error),
+        exc_info=traceback_of(error),
     )
 
 
@@ -40,12 +53,12 @@ def log_overrun(
 ) -> None:
     """One line for an attempt that was stopped for its timeout, where `interruption`, if any, has found it."""
     log.warning(
-        "job %s of %r overran its timeout of %.3g s, %s%s",
+        "job %s of %r overran its timeout of %.3g s, %s",
         job_id.decode(errors="replace"),
         queue,
         timeout_ms / 1000,
         _attempt(attempts_made, options),
-        place_of(interruption),
+        exc_info=traceback_of(interruption),
     )
 
 
@@ -56,28 +69,34 @@ def _attempt(attempts_made: int, options: JobOptionsOnWire) -> str:
 
 
 def summary_of(error: BaseException) -> str:
-    """The traceback of the user's code; one line for our own refusals, which explain themselves."""
-    if isinstance(error, GlideMQError):
-        return f"{type(error).__name__}: {reason_of(error)}"
-    return "".join(traceback.format_exception(type(error), error, _users(error.__traceback__))).rstrip()
+    """The error in one line, however long its message is."""
+    return f"{type(error).__name__}: {reason_of(error):.{HEADLINE_CHARACTERS}}"
 
 
-def place_of(interruption: BaseException | None) -> str:
-    """Where the user's code was when it was interrupted, to be added to a sentence; "" if nobody knows."""
-    frames = None if interruption is None else _users(interruption.__traceback__)
-    if frames is None:
-        return ""
-    stack = traceback.extract_tb(frames)
-    while _is_ours(stack[-1].filename):  # the handler that raised the interruption
-        stack.pop()
-    return f", while it was here:\n{''.join(traceback.format_list(stack)).rstrip()}"
+def traceback_of(error: BaseException | None) -> ExceptionInfo | None:
+    """Where the user's code was when `error` was raised, in the form of `exc_info`; None where that tells nothing.
+
+    Frames of ours are left out at its beginning; for refusals of our own and for interruptions at its end as well.
+    """
+    if error is None or isinstance(error, _WITHOUT_TRACEBACK):
+        return None
+    kept = list(_entries(error.__traceback__))
+    while kept and _is_ours(kept[0]):
+        del kept[0]
+    if isinstance(error, GlideMQError) or not isinstance(error, Exception):
+        while kept and _is_ours(kept[-1]):
+            del kept[-1]
+    frames: TracebackType | None = None
+    for entry in reversed(kept):
+        frames = TracebackType(frames, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return None if frames is None else (type(error), error, frames)
 
 
-def _users(frames: TracebackType | None) -> TracebackType | None:
-    while frames is not None and _is_ours(frames.tb_frame.f_code.co_filename):
+def _entries(frames: TracebackType | None) -> Iterator[TracebackType]:
+    while frames is not None:
+        yield frames
         frames = frames.tb_next
-    return frames
 
 
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(_OWN_FILES)
+def _is_ours(entry: TracebackType) -> bool:
+    return entry.tb_frame.f_code.co_filename.startswith(_OWN_FILES)
