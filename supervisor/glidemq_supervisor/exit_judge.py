@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from glidemq.process_spec import EXIT_FAILED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
-from glidemq.shared_memory import KillReason
+from glidemq.shared_memory import KillReason, StatusSlot
 from glidemq_supervisor.process_slot import Phase, ProcessSlot
 from glidemq_supervisor.reaper import ChildExit
 from glidemq_supervisor.restart_policy import Death, RestartLimits, RestartPolicy
@@ -86,5 +86,12 @@ class ExitJudge:
         if reason is not KillReason.NONE:
             text += f" on purpose ({reason.name.lower().replace('_', ' ')})"
         if slot.in_job:
-            text += f" while running {page.note or 'a job'}"
+            text += f" while running {_what_ran(page)}"
         return text
+
+
+def _what_ran(page: StatusSlot) -> str:
+    """What a process had in hand when it died. The note of one that runs coroutines is as old as its last beat."""
+    if " of " in page.note:
+        return page.note
+    return "a job" if page.held == 1 else f"{page.held} jobs"

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.faults.conftest import ASYNC_APP, SYNC_APP, Launch, Look, Produce
+from tests.faults.conftest import APP_OF, ASYNC_APP, SYNC_APP, Launch, Look, Produce
 from tests.testkit.checker import check
 from tests.testkit.effects import History
 from tests.testkit.runtime import Clock
@@ -127,3 +127,17 @@ async def test_jobs_that_die_together_run_again_alone_until_the_culprit_is_found
     assert all(len(history.runs_of(job)) <= 2 for job in innocent)
     assert all(queue.job(job).get("x-py:crashes", "0") == "0" for job in innocent)
     assert runtime.stop() == 0
+
+
+@pytest.mark.parametrize(("kind", "job_ran"), [("sync", "job {} of 'sync'"), ("async", "a job")])
+async def test_supervisor_and_gateway_tell_of_a_death_alike(
+    launch: Launch, produce: Produce, look: Look, kind: str, job_ran: str
+) -> None:
+    runtime = await launch(APP_OF[kind], "--procs", "1").ready()
+    producer, queue = produce(kind), look(kind)
+    fatal = await producer.add(["die_once", "SIGKILL"])
+    await eventually(lambda: queue.ended() == 1, "the job completes")
+    told_by_gateway = await runtime.logged(f"died by SIGKILL while running job {fatal} of {kind!r}")
+    told_by_supervisor = await runtime.logged(f"was killed by SIGKILL while running {job_ran.format(fatal)};")
+    (victim,) = {label for label in runtime.actors() if f" {label} " in told_by_gateway.split("]", 1)[1]}
+    assert f" {victim} (pid " in told_by_supervisor

@@ -42,8 +42,12 @@ class ActorChannel:
     Written by: the ring link. Stops when: the gateway ends.
     """
 
-    def __init__(self, index: int, slot: StatusSlot, segment: ActorSegment, bell: Doorbell) -> None:
+    def __init__(
+        self, index: int, slot: StatusSlot, segment: ActorSegment, bell: Doorbell, *, cell: int = 0
+    ) -> None:
         self.index = index
+        self.label = f"actor {cell}.{index}"
+        """What the log calls it, in all processes."""
         self.slot = slot
         self.bell = bell
         self.side = segment.gateway_side()
@@ -140,7 +144,7 @@ class ActorChannel:
     def give_up(self, error: SharedMemoryError | None = None) -> None:
         """End a process whose rings cannot be trusted any more; that is a crash like any other."""
         if not self.corrupt:
-            log.error("actor %d (pid %d) is killed: %s", self.index, self.slot.pid, error)
+            log.error("%s (pid %d) is killed: %s", self.label, self.slot.pid, error)
         self.corrupt = True
         self.signal(signal.SIGKILL)
 

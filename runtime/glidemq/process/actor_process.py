@@ -18,7 +18,7 @@ def run(spec: ActorSpec) -> int:
     try:
         context = ActorContext(spec)
     except GlideMQError as error:
-        log.error("actor %d cannot start: %s", spec.slot, error)
+        log.error("actor %d.%d cannot start: %s", spec.cell, spec.slot, error)
         return EXIT_FAILED
     if spec.crew.role == "sync":
         return SyncActor(context).run()

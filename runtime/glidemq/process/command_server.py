@@ -53,7 +53,7 @@ class CommandServer:
         except GlideMQError as failure:
             error = error_header(failure)
         except Exception as defect:  # whatever it is, somebody waits for an answer
-            log.exception("a command of actor %d failed", channel.index)
+            log.exception("a command of %s failed", channel.label)
             error = error_header(ServerError(f"the gateway could not execute the command: {defect}"))
         parts = [reply[start : start + PART_BYTES] for start in range(0, len(reply), PART_BYTES)] or [b""]
         for part in parts[:-1]:

@@ -55,12 +55,12 @@ class Deadlines:
         loop_turns = not channel.is_sync and now_ns - channel.slot.beat_ns < grace_ns
         if overrun_ns > grace_ns and not loop_turns:
             log.error(
-                "job %s of %r overran its timeout of %.3g s and did not end within %.3g s: actor %d (pid %d) is killed",
+                "job %s of %r overran its timeout of %.3g s and did not end within %.3g s: %s (pid %d) is killed",
                 lease.id.decode(errors="replace"),
                 lease.pump.queue,
                 lease.timeout_ms / 1000,
                 grace_ns / 1e9,
-                channel.index,
+                channel.label,
                 channel.slot.pid,
             )
             channel.kill(KillReason.JOB_TIMEOUT)

@@ -38,7 +38,7 @@ def end_by_force(lease: Lease) -> None:
 
 
 def _kill(channel: ActorChannel, lease: Lease) -> None:
-    log.warning("%s: actor %d (pid %d) is killed", _what_happened(lease), channel.index, channel.slot.pid)
+    log.warning("%s: %s (pid %d) is killed", _what_happened(lease), channel.label, channel.slot.pid)
     channel.revoked.add(lease.seq)
     channel.kill(KillReason.REVOKED)
 

@@ -71,6 +71,7 @@ class Gateway:
                 self._board.slot(index + 1),
                 ActorSegment.attach(fds),
                 self._board.slot(index + 1).bell(memory.actor_bells[index]),
+                cell=spec.cell,
             )
             for index, fds in enumerate(memory.actor_segments)
         ]

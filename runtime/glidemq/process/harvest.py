@@ -70,7 +70,7 @@ class Harvester:
                 self._give_back(lease, ENDED_ON_PURPOSE)
             else:  # also an exit with status 0: no processor has the right to end its process
                 crashed.append(lease)
-        self._charge(channel.index, crashed, wait_status)
+        self._charge(channel.label, crashed, wait_status)
         slot.harvested_generation = generation
 
     def _collect(self, channel: ActorChannel) -> set[int]:
@@ -79,7 +79,7 @@ class Harvester:
             # The ledger before the ring: the actor pushes an outcome before it forgets the job.
             harvest = channel.side.harvest()
         except RingCorruptionError as error:
-            log.error("actor %d left a corrupt ring: %s", channel.index, error)
+            log.error("%s left a corrupt ring: %s", channel.label, error)
             self._link.read(channel)  # as far as that goes
             unread, states = channel.side.activations.unread_sequences(), channel.side.ledger.states()
             waiting = {seq for seq in channel.leases if seq in unread or states.get(seq) is LedgerState.TAKEN}
@@ -88,14 +88,14 @@ class Harvester:
             self._link.receive(channel, record, position)
         return {entry.seq for entry in harvest.started}
 
-    def _charge(self, actor: int, crashed: Sequence[Lease], wait_status: int) -> None:
+    def _charge(self, actor: str, crashed: Sequence[Lease], wait_status: int) -> None:
         if not crashed:
             return
         death = death_of(wait_status)
         if len(crashed) == 1:
             lease = crashed[0]
             log.error(
-                "actor %d died by %s while running job %s of %r, which is charged with the crash",
+                "%s died by %s while running job %s of %r, which is charged with the crash",
                 actor,
                 death,
                 lease.id.decode(errors="replace"),
@@ -104,7 +104,7 @@ class Harvester:
             self._give_back(lease, death)
             return
         log.error(
-            "actor %d died by %s while running %d jobs: each of them runs again alone, uncharged",
+            "%s died by %s while running %d jobs: each of them runs again alone, uncharged",
             actor,
             death,
             len(crashed),

@@ -65,6 +65,7 @@ class SyncActor:
         self._running_seq = 0
         self._overrun_seq = 0  # the job that is to be stopped
         self._in_call = False  # its processor waits for a reply of the gateway
+        self._noted = False  # the status page names a job
         self._done = 0
         self._failed = 0
         self._executions: dict[bytes, SyncExecution] = {}
@@ -127,9 +128,12 @@ class SyncActor:
         slot.job_started_ns = slot.beat_ns = started_ns
         slot.held = 1
         if not 0 < self._policy.mean_ns < WORTH_A_NOTE_NS:
-            slot.set_note(
-                f"{identity.job_id.decode(errors='replace')} of {identity.queue.decode(errors='replace')}"
-            )
+            job_id, queue = identity.job_id.decode(errors="replace"), identity.queue.decode(errors="replace")
+            slot.set_note(f"job {job_id} of {queue!r}")
+            self._noted = True
+        elif self._noted:  # rather nothing than the name of a job that has long ended
+            slot.set_note("")
+            self._noted = False
         outcome: JobOutcome | None = None
         try:
             # Ours first: the gateway sends its signal only once, and never before it sees the word.
@@ -223,7 +227,8 @@ class SyncActor:
         started_ns = monotonic_ns()
         slot.job_started_ns = slot.beat_ns = started_ns
         slot.held = len(started)
-        slot.set_note(f"{len(started)} jobs of {identities[0].queue.decode(errors='replace')}")
+        slot.set_note(f"{len(started)} jobs of {identities[0].queue.decode(errors='replace')!r}")
+        self._noted = True
         outcomes: list[JobOutcome] | None = None
         try:
             self._running_seq = seq
