@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glidemq import limits
-    from glidemq.app import App, Processor
+    from glidemq.app import App
     from glidemq.client.broadcast import Broadcast
     from glidemq.client.dead_letter_summary import DeadLetterSummary, FailureClass, ReplayStatistics
     from glidemq.client.events import (
@@ -106,12 +106,13 @@ if TYPE_CHECKING:
     )
     from glidemq.options.subjects import compile_subject_matcher, match_subject
     from glidemq.options.vectors import IndexField, VectorField
+    from glidemq.processor import Processor
     from glidemq.serializer import JSON_SERIALIZER, Serializer
     from glidemq.shutdown import GracefulShutdown, graceful_shutdown
     from glidemq.worker import BroadcastWorker, Worker
 
 _HOMES = {
-    "glidemq.app": ("App", "Processor"),
+    "glidemq.app": ("App",),
     "glidemq.client.broadcast": ("Broadcast",),
     "glidemq.client.events": (
         "AddedEvent",
@@ -206,6 +207,7 @@ _HOMES = {
     ),
     "glidemq.options.vectors": ("IndexField", "VectorField"),
     "glidemq.options.subjects": ("compile_subject_matcher", "match_subject"),
+    "glidemq.processor": ("Processor",),
     "glidemq.serializer": ("JSON_SERIALIZER", "Serializer"),
     "glidemq.shutdown": ("GracefulShutdown", "graceful_shutdown"),
     "glidemq.worker": ("BroadcastWorker", "Worker"),

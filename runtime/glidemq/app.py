@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Generic, Literal, cast
+from typing import Any, cast
 
 from typing_extensions import TypeVar
 
-from glidemq.commands.rate_limit import RateLimitOnWire, limiter_member
+from glidemq.commands.rate_limit import RateLimitOnWire
 from glidemq.config.pools import (
     DEFAULT_POOL,
     Pool,
@@ -23,12 +20,9 @@ from glidemq.config.pools import (
 )
 from glidemq.config.suggestion import did_you_mean
 from glidemq.errors import ConfigurationError, ValidationError
-from glidemq.job import Job, SyncJob
-from glidemq.job.record import In, Out
 from glidemq.options import (
     BackoffStrategy,
     Batch,
-    BatchRule,
     Duration,
     LimitKey,
     RateLimit,
@@ -38,83 +32,26 @@ from glidemq.options import (
     check_queue_name,
     duration_ms,
 )
-from glidemq.options.backoff import NO_STRATEGIES, check_strategies
+from glidemq.options.backoff import check_strategies
 from glidemq.options.dead_letter_queue import (
     DeadLetterQueue,
-    DeadLetterQueueOnWire,
     dead_letter_queue_on_wire,
-    dead_letter_queue_to_plain,
 )
 from glidemq.options.estimates import (
     CostEstimate,
-    RunEstimate,
     TokenEstimate,
     run_estimate,
     tokens_in_all,
 )
 from glidemq.options.job_options import lock_duration_ms
-from glidemq.options.token_limiter import QueueLimits, queue_limits
+from glidemq.options.token_limiter import queue_limits
 from glidemq.payload import Payload
+from glidemq.processor import Processor, check_function, place_of
 from glidemq.serializer import JSON_SERIALIZER, Serializer
 
-Role = Literal["sync", "async"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_CONCURRENCY = 10_000
-
-
-@dataclass(frozen=True)
-class Processor(Generic[In, Out]):
-    """A function and how it is to be run. Made by `App.processor`.
-
-    role: "async" for `async def` (many at once on an event loop), "sync" for plain `def` (one at a time on
-        the main thread of an actor process).
-    timeout_ms, lock_duration_ms: for jobs without options of their own; None: the runtime's defaults.
-    backoff_strategies: the waits between attempts that jobs may ask for by name.
-    pool: the actor processes that run it. weight: its queue's share of these, beside the pool's other queues.
-    batch: the function takes a list of jobs; None: one job.
-    limiter: how many jobs may start per window; None: as many as the queue's own limits let.
-    dead_letters: the queue's dead letter queue, if the app names one.
-    limits: what its jobs may use per window of time; None: no limit.
-    estimate: what jobs are taken to use that state nothing; None: nothing is known.
-    """
-
-    queue: str
-    function: Callable[[Any], Any]
-    role: Role
-    concurrency: int = 1
-    timeout_ms: int | None = None
-    lock_duration_ms: int | None = None
-    serializer: Serializer = JSON_SERIALIZER
-    backoff_strategies: Mapping[str, BackoffStrategy] = field(
-        default_factory=lambda: NO_STRATEGIES, hash=False
-    )
-    pool: str = DEFAULT_POOL
-    weight: int = 1
-    batch: BatchRule | None = None
-    limiter: RateLimitOnWire | None = None
-    dead_letters: DeadLetterQueueOnWire | None = None
-    limits: QueueLimits | None = None
-    estimate: RunEstimate | None = field(default=None, hash=False)
-
-    @property
-    def place(self) -> str:
-        """Where the function is defined, for messages: `thumbnail (app.py:12)`."""
-        return _place(self.function)
-
-    @cached_property
-    def payload(self) -> Payload:
-        """How job data becomes what the function's annotation says, and results become text.
-
-        Built at first use, since an annotation may name what is defined further down in its module.
-
-        Raises:
-            ConfigurationError: the annotation cannot be resolved or validated into.
-        """
-        try:
-            return Payload(self.serializer, data_type_of(self.function, in_list=self.batch is not None))
-        except ConfigurationError as error:
-            raise ConfigurationError(f"processor of queue {self.queue!r}, {self.place}: {error}") from None
 
 
 class App:
@@ -247,7 +184,13 @@ class App:
         limits = queue_limits(token_limiter, in_all, limit_key)
 
         def declare(function: F) -> F:
-            self._check_function(queue, function)
+            check_function(queue, function)
+            earlier = self._processors.get(queue)
+            if earlier is not None:
+                raise ConfigurationError(
+                    f"queue {queue!r} has two processors, {earlier.place} and {place_of(function)}:"
+                    " one queue, one processor"
+                )
             self._processors[queue] = Processor(
                 queue,
                 function,
@@ -284,25 +227,7 @@ class App:
             "url": self.url,
             "prefix": self.prefix,
             "pools": {pool.name: pool.procs for pool in self._pools.values()},
-            "queues": [
-                {
-                    "name": processor.queue,
-                    "role": processor.role,
-                    "pool": processor.pool,
-                    "weight": processor.weight,
-                    "concurrency": processor.concurrency,
-                    "timeout_ms": processor.timeout_ms,
-                    "lock_duration_ms": processor.lock_duration_ms,
-                    "batch": None if processor.batch is None else list(processor.batch),
-                    "limiter": limiter_member(processor.limiter),
-                    "dead_letter_queue": dead_letter_queue_to_plain(processor.dead_letters),
-                    "limits": processor.limits.manifest() if processor.limits else None,
-                    "estimate": processor.estimate.member() if processor.estimate else None,
-                    "validates": processor.payload.validates,
-                    "function": processor.place,
-                }
-                for processor in self._processors.values()
-            ],
+            "queues": [processor.manifest() for processor in self._processors.values()],
         }
 
     def _check_pools(self) -> None:
@@ -314,82 +239,3 @@ class App:
                     f"processor of queue {processor.queue!r}, {processor.place}, names pool {processor.pool!r},"
                     f" which the app does not declare{did_you_mean(processor.pool, known)}"
                 )
-
-    def _check_function(self, queue: str, function: object) -> None:
-        if not (inspect.isfunction(function) or inspect.ismethod(function)):
-            raise ConfigurationError(
-                f"processor of queue {queue!r} must be a function, not {type(function).__name__}:"
-                " write @app.processor(…) above a def or async def"
-            )
-        place = _place(function)
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise ConfigurationError(
-                f"processor of queue {queue!r}, {place}, is a generator function: return the result instead"
-                " of yielding it (job.log and job.update_progress report from within)"
-            )
-        try:
-            inspect.signature(function).bind(object())
-        except TypeError:
-            raise ConfigurationError(
-                f"processor of queue {queue!r}, {place}, must be callable with one argument, the job"
-            ) from None
-        earlier = self._processors.get(queue)
-        if earlier is not None:
-            raise ConfigurationError(
-                f"queue {queue!r} has two processors, {earlier.place} and {place}: one queue, one processor"
-            )
-
-
-def data_type_of(function: Callable[..., Any], *, in_list: bool = False) -> Any:
-    """The `In` of the first parameter's annotation `Job[In, Out]` or `SyncJob[In, Out]`; Any without one.
-
-    in_list: the annotation is that of a batch, `list[Job[In, Out]]`.
-
-    Raises:
-        ConfigurationError: the annotation names something that does not exist at run time, or no job.
-    """
-    parameter = next(iter(inspect.signature(function).parameters.values()))
-    annotation = parameter.annotation
-    if annotation is inspect.Parameter.empty:
-        return Any
-    scope: dict[str, Any] = getattr(inspect.unwrap(function), "__globals__", {})
-    # glidemq's own names are known even where they are imported for type checkers alone.
-    known = {"Job": Job, "SyncJob": SyncJob, "glidemq": _GlidemqNames, **scope}
-    holder = type("annotated", (), {"__annotations__": {"job": annotation}})
-    try:
-        hint = typing.get_type_hints(holder, known)["job"]
-    except NameError as error:
-        raise ConfigurationError(
-            f"its annotation cannot be resolved: {error}. Define it at module level and import it outside"
-            " TYPE_CHECKING, so that data can be validated into it"
-        ) from None
-    if in_list and typing.get_origin(hint) in (list, Sequence):
-        hint = (*typing.get_args(hint), Any)[0]
-    elif in_list and hint not in (Any, object, list):
-        raise ConfigurationError("its first parameter is a batch of jobs: annotate it list[Job[…, …]]")
-    elif in_list:
-        return Any
-    kind = typing.get_origin(hint) or hint
-    if kind in (Job, SyncJob):
-        return (*typing.get_args(hint), Any)[0]
-    if hint in (Any, object):
-        return Any
-    name = getattr(hint, "__name__", None) or str(hint)
-    raise ConfigurationError(
-        f"its first parameter is annotated {name}, but a processor is called with a job:"
-        f" annotate it Job[{name}, …] and use job.data"
-    )
-
-
-class _GlidemqNames:
-    """What an annotation means by glidemq.Job where the module is imported for type checkers alone."""
-
-    Job = Job
-    SyncJob = SyncJob
-
-
-def _place(function: Any) -> str:
-    plain = inspect.unwrap(function)
-    code = getattr(plain, "__code__", None)
-    name = getattr(plain, "__qualname__", repr(plain))
-    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code is not None else name

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from glidemq.app import App, data_type_of
+from glidemq.app import App
 from glidemq.app_loader import import_app
 from glidemq.errors import ConfigurationError, PayloadValidationError, ValidationError
 from glidemq.job import Job, SyncJob
+from glidemq.processor import data_type_of
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from glidemq.errors import ValidationError
 from glidemq.options.durations import duration_ms
 from glidemq.options.nested import MAX_COUNT
-
-DEFAULT_LIMIT: Final = 100_000
-DEFAULT_TTL_S: Final = 86_400
 
 
 def stream_limit(value: object) -> int:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
-from glidemq.app import Processor
 from glidemq.errors import BatchError, DetourError, RateLimitError
 from glidemq.job import AbortSignal, Job, SyncJob
 from glidemq.job.stepping import drive, drive_blocking
@@ -17,6 +16,7 @@ from glidemq.pipeline.detours import until_answered
 from glidemq.pipeline.execution import Activated, Execution, Overrun, SettableFlag
 from glidemq.pipeline.failure_log import summary_of, traceback_of
 from glidemq.pipeline.outcome import BATCH_TIMEOUT_REASON, JobOutcome, failed, reason_of, settled
+from glidemq.processor import Processor
 from glidemq.rings.cancel_board import CancelReason
 
 log = logging.getLogger("glidemq.processor")

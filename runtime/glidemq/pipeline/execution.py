@@ -8,7 +8,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from glidemq.app import Processor
 from glidemq.commands.command import unpack
 from glidemq.commands.fail import REVOKED_REASON
 from glidemq.errors import DetourError, RateLimitError
@@ -30,6 +29,7 @@ from glidemq.pipeline.outcome import (
     settled,
 )
 from glidemq.pipeline.resumptions import Resumption, Resumptions
+from glidemq.processor import Processor
 from glidemq.rings.cancel_board import CancelReason
 
 log = logging.getLogger("glidemq.processor")

@@ -66,7 +66,6 @@ class ActorChannel:
         self.touched = False
         self.timed_out: set[int] = set()
         self.revoked: set[int] = set()  # jobs for whose sake the process is killed
-        self.soft_killed_ns = 0
         self._pidfd = -1
 
     # -- life -----------------------------------------------------------------------------------------------
@@ -162,7 +161,6 @@ class ActorChannel:
         self.corrupt = False
         self.timed_out.clear()
         self.revoked.clear()
-        self.soft_killed_ns = 0
         self._close_pidfd()
 
     def _close_pidfd(self) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 import orjson
 
-from glidemq.app import App, Processor
+from glidemq.app import App
 from glidemq.clock import monotonic_ns
 from glidemq.commands.keys import QueueKeys
 from glidemq.commands.rate_limit import limiter_member
 from glidemq.options.dead_letter_queue import dead_letter_queue_to_plain
 from glidemq.process.app_probe import preload
 from glidemq.process_spec import ActorSpec, key_prefix
+from glidemq.processor import Processor
 from glidemq.rings.actor_segment import ActorSegment
 from glidemq.rings.records import RecordKind
 from glidemq.shared_memory.doorbell import Doorbell

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import uvloop
 
-from glidemq.app import Processor
 from glidemq.clock import monotonic_ns
 from glidemq.connection.ambient import provide_connection
 from glidemq.pipeline.batch_execution import AsyncBatchExecution
@@ -20,6 +19,7 @@ from glidemq.process.actor_context import ActorContext
 from glidemq.process.messages import END, outcome_header
 from glidemq.process.ring_connection import RingConnection
 from glidemq.process_spec import EXIT_OK
+from glidemq.processor import Processor
 from glidemq.rings.actor_side import TakenActivation
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.rings.records import JobIdentity, RecordKind, pack_sequences

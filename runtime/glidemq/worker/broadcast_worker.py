@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, cast
 
-from glidemq.app import App, Processor
+from glidemq.app import App
 from glidemq.commands.keys import DEFAULT_PREFIX
 from glidemq.config import ConnectionOptions, resolve_connection
 from glidemq.connection import CommandConnection, ReaderConnection, SharedClient, UnblockingConnection
@@ -15,6 +15,7 @@ from glidemq.options import BackoffStrategy, Duration, check_prefix, check_queue
 from glidemq.options.job_options import lock_duration_ms
 from glidemq.options.subjects import compile_subject_matcher
 from glidemq.pipeline.pump_context import QueueSettings
+from glidemq.processor import Processor
 from glidemq.serializer import JSON_SERIALIZER, Serializer
 from glidemq.worker.arguments import block_s, interval_s, whole, worker_id
 from glidemq.worker.borrowed_client import BorrowedClient

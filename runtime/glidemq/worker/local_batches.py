@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from glidemq.app import Processor
 from glidemq.commands.command import Command
 from glidemq.connection.connection import Connection
 from glidemq.options import BatchRule
@@ -18,6 +17,7 @@ from glidemq.pipeline.execution import Activated, LoopAbortFlag
 from glidemq.pipeline.gathering import Gathering
 from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.outcome import JobOutcome
+from glidemq.processor import Processor
 from glidemq.rings.cancel_board import CancelReason
 
 R = TypeVar("R")

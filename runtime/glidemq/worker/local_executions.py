@@ -8,13 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from glidemq.app import Processor
 from glidemq.commands.command import Command
 from glidemq.commands.fail import REVOKED_REASON
 from glidemq.connection.connection import Connection
 from glidemq.pipeline.execution import AsyncExecution, LoopAbortFlag, SyncExecution
 from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.outcome import TIMEOUT_REASON, JobOutcome, failed, read_options
+from glidemq.processor import Processor
 from glidemq.rings.cancel_board import CancelReason
 
 R = TypeVar("R")

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from glidemq.app import Processor
 from glidemq.commands.command import unpack
 from glidemq.connection.connection import Connection
 from glidemq.job import Job
@@ -15,6 +14,7 @@ from glidemq.job.record import In, Out
 from glidemq.payload import Payload
 from glidemq.pipeline.batch_execution import ends_of
 from glidemq.pipeline.lease import Lease
+from glidemq.processor import Processor
 from glidemq.worker.worker_events import WorkerEvents
 
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeAlias
 from glidemq.actors.cell import Cell
 from glidemq.actors.cell_settings import CellSettings
 from glidemq.actors.local_link import LocalLink
-from glidemq.app import App, Processor
+from glidemq.app import App
 from glidemq.commands.keys import DEFAULT_PREFIX
 from glidemq.config import ConnectionOptions, resolve_connection
 from glidemq.connection import CommandConnection, ReaderConnection, SharedClient, UnblockingConnection
@@ -33,6 +33,7 @@ from glidemq.options.job_options import lock_duration_ms
 from glidemq.pipeline.in_flight import InFlight
 from glidemq.pipeline.pump_context import QueueSettings
 from glidemq.pipeline.queue_pump import QueuePump
+from glidemq.processor import Processor
 from glidemq.rings.cancel_board import CancelReason
 from glidemq.serializer import JSON_SERIALIZER, Serializer
 from glidemq.worker.arguments import block_s, borrowed_client, interval_s, whole, worker_id
