@@ -56,6 +56,35 @@ def test_a_failure_is_retried_by_its_own_subscription_until_its_attempts_are_use
     assert [other.blob[5] for other in broadcast.start_all("s2")] == [0]
 
 
+def test_a_message_that_is_put_off_comes_again_uncharged(driven: DrivenQueue) -> None:
+    broadcast = DrivenBroadcast(driven)
+    driven.add("a", attempts=1)
+    (run,) = broadcast.start_all()
+    assert broadcast.fail(run, max_attempts=-1, delay=500) == [[9, 0]]
+    assert driven.members("scheduled") == {"1||s1": driven.now + 500}
+    assert driven.job("1")["state"] == "delayed" and "failedReason" not in driven.job("1")
+    assert driven.events_of("1") == ["added", "retrying"]
+    assert broadcast.fail(run, max_attempts=-1, delay=500) == [[4, 0]], "the token is spent"
+    driven.pass_time(500)
+    driven.promote_due()
+    (again,) = broadcast.start_all()
+    assert (again.id, again.blob[5]) == ("1", 0)
+    assert broadcast.fail(again, max_attempts=1) == [[6, 1]]
+    assert broadcast.own("1") == {"a": "1"}
+
+
+def test_a_message_that_is_put_off_outlives_the_trimming_of_its_entry(driven: DrivenQueue) -> None:
+    broadcast = DrivenBroadcast(driven)
+    driven.add("a")
+    driven.add("b")
+    assert broadcast.fail(broadcast.start_all()[0], max_attempts=-1, delay=1) == [[9, 0]]
+    driven.pass_time(1)
+    driven.promote_due()
+    driven.call("trim_broadcast", max_messages=2, limit=100)
+    assert driven.entries() == ["2", "1"]
+    assert driven.field("1", "state") == "waiting"
+
+
 def test_a_revoked_run_fails_whatever_attempts_remain(driven: DrivenQueue) -> None:
     broadcast = DrivenBroadcast(driven)
     driven.add("a")

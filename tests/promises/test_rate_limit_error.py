@@ -10,7 +10,19 @@ from typing import Any
 
 import pytest
 
-from glidemq import Batch, BatchError, Job, Queue, RateLimit, RateLimitError, SyncJob, ValidationError, Worker
+from glidemq import (
+    Batch,
+    BatchError,
+    Broadcast,
+    BroadcastWorker,
+    Job,
+    Queue,
+    RateLimit,
+    RateLimitError,
+    SyncJob,
+    ValidationError,
+    Worker,
+)
 from glidemq.errors import ClosedError
 from tests.testkit.effects import History
 from tests.testkit.runtime import Runtime
@@ -137,6 +149,31 @@ async def test_without_a_duration_the_limiter_s_or_one_second_counts(
     async with Worker[Any, Any](queue.name, process, connection=server.url, limiter=limiter):
         await job.wait_until_finished(poll=0.01)
     assert least_s <= runs[1] - runs[0] < least_s + 0.8
+
+
+async def test_a_subscription_gets_the_message_again_and_its_worker_rests_until_then(
+    server: ValkeyServer, queue_name: str
+) -> None:
+    runs: list[tuple[Any, float, int]] = []
+    failed: list[Any] = []
+
+    async def process(job: Job[Any, Any]) -> None:
+        runs.append((job.data, time.monotonic(), job.attempts_made))
+        if len(runs) == 1:
+            raise RateLimitError(PAUSE_S)
+
+    worker = BroadcastWorker[Any, Any](queue_name, process, subscription="s", connection=server.url)
+    worker.on("failed", lambda job, error: failed.append(error))
+    async with Broadcast[Any](queue_name, connection=server.url) as broadcast, worker:
+        await broadcast.publish("a", "limited", attempts=1)
+        await eventually(lambda: runs, "it hits the limit")
+        await broadcast.publish("a", "other")
+        await eventually(lambda: len(runs) == 3, "both are processed")
+    assert sorted(data for data, _, _ in runs[1:]) == ["limited", "other"]
+    began = runs[0][1]
+    assert all(at - began >= PAUSE_S for _, at, _ in runs[1:]), "nothing starts meanwhile"
+    assert [attempts for _, _, attempts in runs] == [0, 0, 0]
+    assert failed == []
 
 
 async def test_a_rest_on_demand_keeps_a_worker_from_starting_anything(

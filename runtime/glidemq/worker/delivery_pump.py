@@ -17,7 +17,7 @@ import orjson
 from glidemq.actors.local_link import LocalExecution
 from glidemq.clock import monotonic_s, wall_ms
 from glidemq.commands.extend_deliveries import ExtendDeliveriesCommand
-from glidemq.commands.fail import RETRYING
+from glidemq.commands.fail import PUT_OFF, RETRYING, FailureRow
 from glidemq.commands.finish_deliveries import FinishDeliveriesCommand, FinishedDeliveries
 from glidemq.commands.promote_due import PromoteDueCommand
 from glidemq.commands.step import ACCEPTED, Activation
@@ -29,6 +29,7 @@ from glidemq.connection.reader_connection import StreamEntry
 from glidemq.errors import GlideMQError, GroupMissingError
 from glidemq.options.subjects import SubjectMatcher
 from glidemq.pipeline.completer import Outcome
+from glidemq.pipeline.hold import Hold
 from glidemq.pipeline.lease import Lease
 from glidemq.pipeline.outcome import JobOutcome
 from glidemq.rings.cancel_board import CancelReason
@@ -72,9 +73,8 @@ class DeliveryPump:
         self._events = events
         self._matches = matches
         self._running: dict[int, tuple[Lease, asyncio.Task[None]]] = {}
-        self._held: list[
-            bytes
-        ] = []  # claimed, and not started: the broadcast or this worker is paused, or its limit
+        # Claimed, and not started: the broadcast or this worker is paused or rests, or a limit is reached.
+        self._held: list[bytes] = []
         self._look_again_at_s = 0.0
         self._outbox: deque[tuple[JobOutcome, Lease]] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -82,7 +82,8 @@ class DeliveryPump:
         self._sequence = itertools.count(1)
         self._runs = (f"{secrets.token_hex(6)}-{number}" for number in itertools.count(1))
         self._taking = asyncio.Lock()
-        self._changed = asyncio.Event()  # a slot is free, or the pause has ended
+        self._changed = asyncio.Event()  # a slot is free, or the pause or the rest has ended
+        self._hold = Hold(self.wake)  # what the processor calls wants to be left alone
         self._due = asyncio.Event()  # something was scheduled
         self._left: list[tuple[bytes | bool, bytes]] = []
         self._no_recovery_before_s = 0.0
@@ -119,6 +120,7 @@ class DeliveryPump:
         self._changed.set()
         await self._reader.unblock(self._commands)
         await self.wait_until_idle()
+        self._hold.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -186,6 +188,10 @@ class DeliveryPump:
     # -- receiving ------------------------------------------------------------------------------------------
 
     @property
+    def _may_start(self) -> bool:
+        return not self.paused and not self._hold.lasts
+
+    @property
     def _free(self) -> int:
         return self._execution.concurrency - len(self._running)
 
@@ -205,7 +211,7 @@ class DeliveryPump:
 
     async def _receive_once(self) -> None:
         settings = self._settings
-        if self._free <= 0 or self.paused:
+        if self._free <= 0 or not self._may_start:
             self._changed.clear()
             await self._changed.wait()
             return
@@ -223,7 +229,7 @@ class DeliveryPump:
         )
         wanted = [entry.entry_id for entry in entries if self._is_wanted(entry)]
         skipped = [entry.entry_id for entry in entries if not self._is_wanted(entry)]
-        if self.paused or self._closing:
+        if self._closing or not self._may_start:
             self._held += wanted
             wanted = []
         if wanted or skipped:
@@ -284,6 +290,9 @@ class DeliveryPump:
 
     async def _run(self, lease: Lease) -> None:
         outcome = await self._execution.run_local(lease)
+        pause_ms = 0 if outcome.succeeded else FailureRow.pause_ms(outcome.row)
+        if pause_ms:
+            self._hold.extend(pause_ms)
         self._outbox.append((outcome, lease))
         if self._sender is None:
             self._sender = asyncio.create_task(self._send(), name=f"glidemq-report-{self.queue}")
@@ -306,7 +315,7 @@ class DeliveryPump:
                 for outcome, lease in batch:
                     code = next(completed if outcome.succeeded else failed)
                     self._events.settled(Outcome(outcome.row, lease, None), code)
-                    if code == RETRYING:
+                    if code in (RETRYING, PUT_OFF):
                         self._due.set()
         finally:
             self._sender = None
@@ -362,7 +371,7 @@ class DeliveryPump:
                     self._execution.abort(lease, CancelReason.ABORT)
 
     async def _recover(self) -> None:
-        if not self.paused and not self._closing and monotonic_s() >= self._no_recovery_before_s:
+        if self._may_start and not self._closing and monotonic_s() >= self._no_recovery_before_s:
             await self._take([], stale_ms=self._settings.queue.lock_ms)
 
     async def _promote(self) -> None:

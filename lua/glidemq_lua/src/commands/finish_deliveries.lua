@@ -3,8 +3,8 @@
 -- Keys:   stream, job, job:<id>:sub:<subscription>, scheduled, completed, failed, events, metrics
 -- Args:   subscription, completed [[id, token, processed_on, entry_id, returnvalue, retain]], failed [[id, token,
 --         processed_on, entry_id, reason, max_attempts, delay_ms, retain]], events, metrics; what to retain is ignored:
---         other subscriptions may not have got the message yet
--- Reply:  ["ok", now_ms, [code], [[code, attempts]]]: 1 completed; 5 tries again, 6 failed
+--         other subscriptions may not have got the message yet; max_attempts below 0: put off, see fail
+-- Reply:  ["ok", now_ms, [code], [[code, attempts]]]: 1 completed; 5 tries again, 6 failed, 9 put off
 -- Errors: bad_argument; per row gone, lease_lost
 -- Events: completed, retrying, failed
 
@@ -30,16 +30,20 @@ local function fail(settlement, subscription, row)
     return { refusal, 0 }
   end
   Subscriptions.finish(keys, id, subscription, entry_id)
-  local attempts = Subscriptions.count_failure(keys, id, subscription)
+  local put_off = max_attempts < 0
+  local attempts = Subscriptions.count_failure(keys, id, subscription, put_off and 0 or 1)
   local revoked = redis.call("HGET", keys.job .. id, "revoked") == "1"
-  if revoked or not Retry.is_left(max_attempts, attempts) then
+  if revoked or not (put_off or Retry.is_left(max_attempts, attempts)) then
     Ending.fail(settlement, id, revoked and Ending.REVOKED or reason, processed_on, false, "processedOn", now)
     return { Replies.FAILED, attempts }
   end
-  States.enter(keys, id, "delayed", "failedReason", reason, "processedOn", now)
+  States.enter(keys, id, "delayed", "processedOn", now)
+  if not put_off then
+    redis.call("HSET", keys.job .. id, "failedReason", reason)
+  end
   Delayed.add(keys, Subscriptions.retry_member(id, subscription), 0, now + delay_ms)
   settlement:event("retrying", id, "failedReason", reason, "attemptsMade", attempts, "delay", delay_ms)
-  return { Replies.RETRYING, attempts }
+  return { put_off and Replies.PUT_OFF or Replies.RETRYING, attempts }
 end
 
 local SPEC = { subscription = "string", completed = "table", failed = "table" }

@@ -92,10 +92,10 @@ function Subscriptions.abandon(keys, subscription, consumer, id, entry_id)
   redis.pcall("XCLAIM", keys.stream, subscription, consumer, 0, entry_id, "IDLE", KEPT_S * 1000, "JUSTID")
 end
 
--- Returns the failures so far.
-function Subscriptions.count_failure(keys, id, subscription)
+-- Returns the failures so far. `by` 0 only notes that the subscription is to try again: see has_retry.
+function Subscriptions.count_failure(keys, id, subscription, by)
   local key = Subscriptions.key(keys, id, subscription)
-  local attempts = redis.call("HINCRBY", key, ATTEMPTS, 1)
+  local attempts = redis.call("HINCRBY", key, ATTEMPTS, by)
   redis.call("EXPIRE", key, KEPT_S)
   return attempts
 end
