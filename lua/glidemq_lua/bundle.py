@@ -66,6 +66,7 @@ STRUCTURES = (
     "queue/subscriptions",
     "queue/promotion",
     "flow/estimate",
+    "flow/axes",
     "flow/budget",
     "flow/allowance",
     "queue/manual_retry",

@@ -128,3 +128,45 @@ def test_reservation_that_nobody_settles_is_void_after_an_hour(
     assert driven.step(1).ids == []
     driven.pass_time(3_600_000)
     assert driven.start_one().id == "b"
+
+
+# -- ends that this library does not see --------------------------------------------------------------------
+
+
+def granted(root: DrivenQueue, other: DrivenQueue) -> None:
+    """A job of `other` may start, and a Node worker takes it."""
+    add_budgeted(root, budgeted(root, "b", 60))
+    add_budgeted(other, budgeted(root, "a", 60), limits=None)
+    other.step(1)
+    carry(root, other)
+    assert reserved(root) == 60
+    other.client.hset(other.key("job:a"), mapping={"state": "active", "usage:tokens": '{"output":15}'})
+
+
+@pytest.mark.parametrize(("state", "counted"), [("completed", 0), ("failed", 15), ("removed", 0)])
+def test_reservation_of_a_job_that_node_has_ended_is_settled_at_the_next_look(
+    driven: DrivenQueue, other: DrivenQueue, state: str, counted: float
+) -> None:
+    granted(driven, other)
+    other.recover_stalled()
+    carry(driven, other)
+    assert (driven.step(1).ids, reserved(driven)) == ([], 60)
+    if state == "removed":
+        other.client.delete(other.key("job:a"))
+    else:
+        other.client.hset(other.key("job:a"), "state", state)
+    other.recover_stalled()
+    carry(driven, other, times=2)
+    # Node itself adds what a completed job has used, nothing for others.
+    assert (used(driven), reserved(driven)) == (counted, 0)
+    assert driven.start_one().id == "b"
+    assert not other.client.exists(other.key("x-py:allowances"))
+
+
+def test_reservation_that_is_settled_at_a_look_lets_others_start_at_once(driven: DrivenQueue) -> None:
+    add_budgeted(driven, budgeted(driven, "a", 60), budgeted(driven, "b", 60))
+    driven.start_one()
+    assert driven.step(1).ids == []
+    driven.client.hset(driven.key("job:a"), "state", "completed")
+    driven.recover_stalled()
+    assert driven.start_one().id == "b"

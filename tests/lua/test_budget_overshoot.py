@@ -110,7 +110,17 @@ class OvershootMachine(RuleBasedStateMachine):
         for estimate in estimates:
             self.add_one(here, *estimate)
 
-    def add_one(self, here: bool, tokens: Amounts, costs: Amounts, silent: str) -> None:
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), here=st.booleans(), estimate=st.tuples(amounts, amounts, silence))
+    def add_child(self, data: st.DataObject, here: bool, estimate: tuple[Amounts, Amounts, str]) -> None:
+        """Of a running job, to which what was guessed for its parent may go."""
+        run = self.running[data.draw(st.sampled_from(sorted(self.running)))]
+        job_id = self.add_one(here, *estimate)
+        queue = self.root if here else self.other
+        parentage = {"parentId": run.job.id, "parentQueue": run.queue.name}
+        queue.client.hset(queue.key(f"job:{job_id}"), mapping=parentage)
+
+    def add_one(self, here: bool, tokens: Amounts, costs: Amounts, silent: str) -> str:
         job_id = f"j{len(self.estimates)}"
         self.estimates[job_id] = (tokens, costs)
         stated: dict[str, Any] = {
@@ -122,6 +132,7 @@ class OvershootMachine(RuleBasedStateMachine):
         queue = self.root if here else self.other
         row = estimating(self.root, job_id, **stated) if stated else budgeted(self.root, job_id)
         add_budgeted(queue, row, limits=None)
+        return job_id
 
     @rule(here=st.booleans(), count=st.integers(1, 8))
     def start(self, here: bool, count: int) -> None:
@@ -130,6 +141,12 @@ class OvershootMachine(RuleBasedStateMachine):
             assert job.id not in self.running
             run = self.running[job.id] = Run(queue, job, self.reserved_by(queue, job.id))
             self.runs.setdefault(job.id, []).append(run)
+        self.look_at_reservations()
+
+    def look_at_reservations(self) -> None:
+        """Guesses for parents may have gone to their children."""
+        for run in self.running.values():
+            run.reserved = self.reserved_by(run.queue, run.job.id)
 
     def reserved_by(self, queue: DrivenQueue, job_id: str) -> dict[str, Fraction]:
         """What the books of the budget say that this job has reserved."""
@@ -204,6 +221,7 @@ class OvershootMachine(RuleBasedStateMachine):
     @rule(times=st.integers(1, 2))
     def carry(self, times: int) -> None:
         carry(self.root, self.other, times=times)
+        self.look_at_reservations()
 
     @rule(seconds=st.integers(1, 20))
     def pass_time(self, seconds: int) -> None:

@@ -68,6 +68,7 @@ def test_statements_to_a_budget_that_is_gone_let_the_job_run(driven: DrivenQueue
         (5, "use", False, {"tokens": 5}),
         (5, "use", False, {**usage(5), "born": "1"}),
         (5, "use", False, 5),
+        (5, "ask", FORTY, False, "glide:{elsewhere}:1"),
         ("5", "ask", FORTY, False),
     ],
 )

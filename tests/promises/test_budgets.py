@@ -291,6 +291,33 @@ async def test_child_that_a_running_parent_adds_elsewhere_joins_the_budget(
     assert child.budget_key == queue.keys.budget(node.job.id)
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_running_parent_may_wait_for_a_child_although_nothing_is_estimated(
+    queue: AnyQueue, other: AnyQueue, flows: FlowProducer, server: ValkeyServer, elsewhere: bool
+) -> None:
+    target = other if elsewhere else queue
+
+    async def spawn(job: Job[Any, Any]) -> str:
+        await job.report_usage(model="m", tokens={"output": 10})
+        if job.name == "root":
+            child = await target.add("child", None, parent=ParentJob(job.queue_name, job.id))
+            return await child.wait_until_finished(timeout=20)
+        return "done"
+
+    node = await flows.add({"name": "root", "queue_name": queue.name}, budget=Budget(max_total_tokens=50))
+    async with AsyncExitStack() as stack:
+        for one in (queue, other):
+            worker = Worker[Any, Any](one.name, spawn, connection=server.url, concurrency=2)
+            await stack.enter_async_context(worker)
+        assert await end_of(node.job) == "completed"
+
+        async def told() -> bool:
+            budget = await queue.get_flow_budget(node.job.id)
+            return budget is not None and (budget.used_tokens, budget.reserved_tokens) == (20, 0)
+
+        await eventually(told, what="the budget knows of both")
+
+
 @pytest.mark.parametrize(
     ("budget", "what"),
     [

@@ -3,7 +3,7 @@
 -- Moves:  delayed -> waiting (the jobs of this queue that a budget has room for again)
 -- Keys:   budget, x-py:budget, x-py:budget-flying, x-py:budget-waiting, x-py:budget-paused, x-py:outbox; job, scheduled,
 --         stream, priority, lifo, bell, events
--- Args:   rows [[flow, member of the job, version, what, stated, usage]], as Budget.hear describes them; events
+-- Args:   rows [[flow, member of the job, version, what, stated, usage, parents]], as Budget.hear describes them; events
 -- Reply:  ["ok", posted]; 1 when there are letters now, answers above all: see read_outbox
 -- Errors: bad_argument
 -- Events: promoted
@@ -19,6 +19,8 @@ local function fault_of(rows)
       return "row " .. number .. ": nobody knows what " .. row[4] .. " means"
     elseif row[6] and type(row[6]) ~= "table" then
       return "row " .. number .. ": the usage must be a table"
+    elseif row[7] and type(row[7]) ~= "table" then
+      return "row " .. number .. ": the parents must be an array"
     end
     fault = Estimate.fault(row[5]) or row[6] and Arguments.fault(row[6], Arguments.checks(USAGE))
     if fault then
@@ -36,7 +38,7 @@ Library.command("hear_budgets", { "allow-oom" }, { rows = "table" }, function(ke
   local settlement = Settlement.open(keys, now, args)
   for _, row in ipairs(args.rows) do
     local flow, member, version, what = row[1], row[2], row[3], row[4]
-    local verdict = Budget.hear(settlement, flow, member, version, what, row[5], row[6])
+    local verdict = Budget.hear(settlement, flow, member, version, what, row[5], row[6], row[7])
     local prefix, id = Keys.split_member(member)
     if what == "ask" and verdict and prefix then
       Outbox.post(settlement, Budget.ANSWER, prefix, cmsgpack.pack({ id, version, verdict }))

@@ -1,7 +1,8 @@
 -- recover_stalled: take jobs from hosts that stopped renewing their leases. Live jobs are looked at, never touched.
--- Moves:  active -> waiting; active -> failed (stalled too often, or expired)
+-- Moves:  active -> waiting; active -> failed (stalled too often, or expired); delayed -> waiting (a budget has room again)
 -- Keys:   stream, job, priority, lifo, list-active, failed, events, metrics, bell, x-py:active, x-py:cells; dedup,
---         x-py:dedup (entries of no use any more go with the first page)
+--         x-py:dedup (entries of no use any more go with the first page); x-py:allowances, x-py:outbox, and those of
+--         budgets (likewise: what ended elsewhere has nothing reserved any more)
 -- Args:   consumer, cell, stalled_ms, lock_ms, max_stalled, limit, cursor ("" at first), not_after, events, metrics
 --         not_after: a call that is executed after this server time judges nobody: it has waited for a server that
 --         was away, as have the heartbeats of everybody. Its reply is empty but for the locks, and its now_ms says why.
@@ -10,7 +11,7 @@
 --         next_cursor: "" when everything has been looked at; shortest lock: of the live jobs seen and of those that are known to
 --         run with a lock of their own, -1 for none
 -- Errors: bad_argument
--- Events: stalled, failed, expired
+-- Events: stalled, failed, expired, promoted
 
 -- Cursors: "" or an entry id for the stream; "list:<offset>:<cell>" for the list-sourced jobs of a cell.
 local FROM_LISTS = "list:"
@@ -135,6 +136,7 @@ Library.command("recover_stalled", { "allow-oom" }, SPEC, function(keys, args, n
   local next_cursor, done_cell
   if args.cursor == "" then
     Deduplication.prune(keys, now, DEDUP_LOOKS)
+    Allowance.look_around(settlement)
   end
   if string.sub(args.cursor, 1, #FROM_LISTS) == FROM_LISTS then
     next_cursor, done_cell = from_lists(settlement, back, args, args.cursor, found)

@@ -17,6 +17,9 @@ local PAUSE_MS = 86400000
 -- A grant that was not used for so long is asked for anew, before its reservation becomes void.
 local GRANT_KEPT_MS = 1800000
 local KEPT_MS = 7 * 86400000
+-- Of a job's parents, so many may be running and wait for it.
+local PARENTS = 16
+local LOOKS_AT_ONCE = 200
 
 local USAGE = { "id", "timestamp", "usage:tokens", "usage:totalTokens", "usage:costs", "usage:totalCost" }
 
@@ -59,21 +62,21 @@ local function note(settlement, id, phase, prefix, flow, version)
 end
 
 -- Returns the answer if the budget is in this queue.
-local function state(settlement, id, prefix, flow, version, what, stated, usage)
+local function state(settlement, id, prefix, flow, version, what, stated, usage, parents)
   local keys = settlement.keys
   local member = Keys.member(keys, id)
   if prefix == keys.prefix then
-    return Budget.hear(settlement, flow, member, version, what, stated, usage)
+    return Budget.hear(settlement, flow, member, version, what, stated, usage, parents)
   end
-  Outbox.post(settlement, Allowance.KIND, prefix, cmsgpack.pack({ flow, member, version, what, stated, usage }))
+  local row = { flow, member, version, what, stated, usage, parents or false }
+  Outbox.post(settlement, Allowance.KIND, prefix, cmsgpack.pack(row))
   return nil
 end
 
-local function tell_end(settlement, id, record, what)
+local function tell_end(settlement, id, record, what, usage)
   local keys = settlement.keys
   redis.call("HDEL", keys.allowances, id)
-  local version = next_version(keys, settlement.now)
-  state(settlement, id, record[2], record[3], version, what, false, usage_of(keys, id))
+  state(settlement, id, record[2], record[3], next_version(keys, settlement.now), what, false, usage)
 end
 
 local function park(settlement, id, priority, delay_ms)
@@ -121,7 +124,8 @@ function Allowance.admit(settlement, id, values, assumed)
   end
   local version = next_version(keys, now)
   local stated = Estimate.of(Record.opts(values), assumed)
-  local verdict = state(settlement, id, prefix, flow, version, "ask", stated, usage_of(keys, id))
+  local parents = Record.parents(keys, id, values, PARENTS)
+  local verdict = state(settlement, id, prefix, flow, version, "ask", stated, usage_of(keys, id), parents)
   if prefix ~= keys.prefix then
     note(settlement, id, ASKED, prefix, flow, version)
     park(settlement, id, Record.priority(values), ASK_AGAIN_MS)
@@ -140,7 +144,7 @@ end
 function Allowance.give_back(settlement, id)
   local record = read(settlement.keys, id)
   if record then
-    tell_end(settlement, id, record, "return")
+    tell_end(settlement, id, record, "return", usage_of(settlement.keys, id))
   end
 end
 
@@ -205,7 +209,21 @@ local function follow_one(settlement, id, is_gone)
   end
   local job = redis.call("HGET", settlement.keys.job .. id, "state")
   if is_gone or not job or ENDED[job] or record[1] == STARTED and job ~= "active" then
-    tell_end(settlement, id, record, record[1] == STARTED and job ~= "waiting" and "end" or "return")
+    local what = record[1] == STARTED and job ~= "waiting" and "end" or "return"
+    tell_end(settlement, id, record, what, usage_of(settlement.keys, id))
+  end
+end
+
+-- Looks at jobs that have a reservation, for those that have ended without this library: a Node worker took them, say,
+-- which tells the budget itself what a completed one has used, and nothing of failed ones.
+function Allowance.look_around(settlement)
+  local keys = settlement.keys
+  local sample = redis.call("HRANDFIELD", keys.allowances, LOOKS_AT_ONCE)
+  for _, id in ipairs(sample) do
+    local job = redis.pcall("HGET", keys.job .. id, "state")
+    if not job or ENDED[job] then
+      tell_end(settlement, id, read(keys, id), "return", job == "failed" and usage_of(keys, id))
+    end
   end
 end
 

@@ -21,13 +21,9 @@ local KEPT_MS = 30 * 86400000
 local WOKEN_AT_ONCE = 16
 local VOIDED_AT_ONCE = 50
 
-local RUNS, RESERVED = "runs", "reserved:"
-local TOKENS, COST = "usedTokens", "usedCost"
+local RUNS, RESERVED, GUESSING = "runs", "reserved:", "guessing"
 
-local function number(text)
-  local value = tonumber(text)
-  return value and value == value and math.abs(value) < math.huge and value or 0
-end
+local number = Axes.number
 
 local function hash_of(keys, name)
   local flat, fields = redis.call("HGETALL", name), {}
@@ -35,45 +31,6 @@ local function hash_of(keys, name)
     fields[flat[index]] = flat[index + 1]
   end
   return fields
-end
-
--- What is limited: [{field of the hash that counts it, most, unit, category}]. A limit of 0 is none, as in Node.
-local function axes_of(hash)
-  local axes = {}
-  local function add(counter, unit, total, by_category)
-    local most = number(total)
-    if most > 0 then
-      axes[#axes + 1] = { field = counter, most = most, unit = unit }
-    end
-    for category, limit in pairs(JsonValue.read_numbers(by_category)) do
-      if limit > 0 then
-        axes[#axes + 1] = { field = counter .. ":" .. category, most = limit, unit = unit, category = category }
-      end
-    end
-  end
-  add(TOKENS, "tokens", hash.maxTotalTokens, hash.maxTokens)
-  add(COST, "cost", hash.maxTotalCost, hash.maxCosts)
-  return axes
-end
-
--- Sums of fractions miss their decimal value by a little: ten times 0.1 is not more than 1.
-local function is_above(value, most)
-  return value > most * (1 + 1e-12)
-end
-
--- Usage by the fields that count it; where weights leave nothing, the plain total counts.
-local function amounts_of(weights, usage)
-  local amounts, weighted = {}, 0
-  for category, value in pairs(usage.tokens) do
-    weighted = weighted + value * Estimate.weight(weights, category)
-    amounts[TOKENS .. ":" .. category] = value
-  end
-  for category, value in pairs(usage.costs) do
-    amounts[COST .. ":" .. category] = value
-  end
-  amounts[TOKENS] = weighted > 0 and weighted or usage.total_tokens
-  amounts[COST] = usage.total_cost
-  return amounts
 end
 
 local Flow = {}
@@ -95,7 +52,7 @@ local function open(settlement, flow)
     waiting = keys.budget_waiting .. flow,
     paused = keys.budget_paused .. flow,
     hash = hash,
-    axes = axes_of(hash),
+    axes = Axes.of(hash),
     weights = JsonValue.read_numbers(hash.tokenWeights),
   }, Flow)
 end
@@ -139,18 +96,27 @@ function Flow:alter(entry, change)
   end
 end
 
--- The run of an entry has nothing reserved any more.
-function Flow:let_go(member, entry)
+-- Nothing is reserved any more for these fields of an entry.
+function Flow:free(entry, fields)
   self:alter(entry, function()
-    for field in pairs(entry.reserved) do
+    for field in pairs(fields) do
       entry.reserved[field] = 0
     end
   end)
+  if entry.guesses then
+    redis.call("HINCRBY", self.books, GUESSING, -1)
+    entry.guesses = nil
+  end
+end
+
+-- The run of an entry has nothing reserved any more.
+function Flow:let_go(member, entry)
+  self:free(entry, entry.reserved)
   entry.reserved, entry.base = {}, {}
   local left = redis.call("ZREM", self.flying, member)
   if left > 0 and redis.call("ZCARD", self.flying) == 0 then
     for _, axis in ipairs(self.axes) do
-      redis.call("HDEL", self.books, RESERVED .. axis.field) -- sums of fractions drift
+      redis.call("HDEL", self.books, RESERVED .. axis.field, GUESSING) -- sums of fractions drift
     end
   end
   return left > 0
@@ -167,7 +133,7 @@ end
 
 -- Takes down all that a job has used so far; each part of it counts once.
 function Flow:use(entry, usage)
-  local amounts = amounts_of(self.weights, usage)
+  local amounts = Axes.amounts(self.weights, usage)
   local function note()
     for field, amount in pairs(amounts) do
       local more = amount - (entry.used[field] or 0)
@@ -186,7 +152,7 @@ end
 
 function Flow:violated()
   for _, axis in ipairs(self.axes) do
-    if is_above(number(self.hash[axis.field]), axis.most) then
+    if Axes.is_above(number(self.hash[axis.field]), axis.most) then
       return true
     end
   end
@@ -208,42 +174,63 @@ function Flow:refusal()
   return self.hash.onExceeded == Budget.PAUSE and Budget.PAUSE or Budget.FAIL
 end
 
--- The shares that a run reserves; or nil and what it is told instead. `stated`: its estimate, or false.
-function Flow:shares(stated)
+-- What a run is told that asks, the shares that it reserves if it may start, and which of them are guesses (nil: none).
+-- `stated`: its estimate, or false.
+function Flow:judge(stated)
   if self.hash.exceeded == "1" or self:violated() then
-    return nil, self:refusal()
+    return self:refusal()
   end
-  local alone = redis.call("ZCARD", self.flying) == 0
-  local runs = number(redis.call("HGET", self.books, RUNS))
-  local shares, waits = {}, false
+  local runs, guessing = unpack(redis.call("HMGET", self.books, RUNS, GUESSING))
+  runs, guessing = number(runs), number(guessing) > 0
+  local shares, guesses, waits = {}, {}, false
   for _, axis in ipairs(self.axes) do
-    local field, used = axis.field, number(self.hash[axis.field])
-    local taken = used + (alone and 0 or self:reserved(field))
+    local field, used, reserved = axis.field, number(self.hash[axis.field]), self:reserved(axis.field)
+    -- Whoever runs at present uses nothing of this, as far as can be told.
+    local alone = not guessing and Axes.is_nothing(reserved, axis.most)
+    local taken = used + (alone and 0 or reserved)
     local left = math.max(axis.most - taken, 0)
     local share = Estimate.on(stated, axis, self.weights)
+    local guessed = not share
     if share then
-      if is_above(used + share, axis.most) then
-        return nil, self:refusal()
+      if Axes.is_above(used + share, axis.most) then
+        return self:refusal()
       end
     elseif runs > 0 then
       share = alone and math.min(used / runs, left) or used / runs
     elseif alone then
       share = left -- nothing is known of such jobs: all that is left is its own
     end
-    waits = waits or not share or is_above(taken + share, axis.most)
-    shares[field] = share
+    waits = waits or not share or Axes.is_above(taken + share, axis.most)
+    shares[field], guesses[field] = share, guessed or nil
   end
   if waits then
-    return nil, Budget.WAIT
+    return Budget.WAIT
   end
-  return shares
+  return Budget.GRANTED, shares, next(guesses) and guesses or nil
+end
+
+-- A parent that runs may wait for this job: what was guessed for it goes to its child. Returns whether there was any.
+function Flow:inherit(parents)
+  local any = false
+  for _, parent in ipairs(parents or {}) do
+    local entry = self:read(parent)
+    if entry.guesses then
+      self:free(entry, entry.guesses)
+      self:write(parent, entry)
+      any = true
+    end
+  end
+  return any
 end
 
 -- What a job is told that asks to start.
-function Flow:ask(member, entry, stated)
+function Flow:ask(member, entry, stated, parents)
   self:void_old()
   self:let_go(member, entry)
-  local shares, verdict = self:shares(stated)
+  local verdict, shares, guesses = self:judge(stated)
+  if verdict == Budget.WAIT and self:inherit(parents) then
+    verdict, shares, guesses = self:judge(stated)
+  end
   local now = self.settlement.now
   redis.call("ZREM", self.waiting, member)
   redis.call("ZREM", self.paused, member)
@@ -253,8 +240,12 @@ function Flow:ask(member, entry, stated)
         entry.reserved[field], entry.base[field] = share, entry.used[field] or 0
       end
     end)
+    if guesses then
+      entry.guesses = guesses
+      redis.call("HINCRBY", self.books, GUESSING, 1)
+    end
     redis.call("ZADD", self.flying, now, member)
-    return Budget.GRANTED
+    return verdict
   elseif verdict == Budget.WAIT then
     redis.call("ZADD", self.waiting, now, member)
     return verdict
@@ -291,8 +282,9 @@ end
 
 -- `what`: ask (for a run; `stated` is its Estimate or false), use, end (of a run that the average counts), return (of one
 -- that it does not). `usage`: {born, tokens, total_tokens, costs, total_cost}, when the job was added and what all its
--- runs have used, or false for no news. Returns what an ask is told, nil if it is an old one.
-function Budget.hear(settlement, flow, member, version, what, stated, usage)
+-- runs have used, or false for no news. `parents`: members of jobs that may wait for one that asks, or false. Returns
+-- what an ask is told, nil if it is an old one.
+function Budget.hear(settlement, flow, member, version, what, stated, usage, parents)
   local self = open(settlement, flow)
   if not self then
     return Budget.FREE
@@ -308,7 +300,7 @@ function Budget.hear(settlement, flow, member, version, what, stated, usage)
   end
   local verdict
   if what == "ask" then
-    verdict = self:ask(member, entry, stated)
+    verdict = self:ask(member, entry, stated, parents)
   elseif what == "use" then
     redis.call("ZADD", self.flying, "XX", settlement.now, member)
   else

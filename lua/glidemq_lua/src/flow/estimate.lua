@@ -71,7 +71,7 @@ local function most_weighted(amounts, weights)
 end
 
 -- The most that a run with this estimate adds to what an axis counts; nil if the estimate says nothing about it.
--- `axis`: {unit ("tokens" or "cost"), category (nil: all together)}. A plain number of tokens counts as weighted.
+-- A plain number of tokens counts as weighted.
 function Estimate.on(estimate, axis, weights)
   local stated = part(estimate and estimate[axis.unit])
   if type(stated) == "table" then

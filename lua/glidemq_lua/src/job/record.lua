@@ -12,7 +12,7 @@ local FIELDS = {
 local STATE, ID, NAME, DATA, OPTS, TIMESTAMP, ATTEMPTS_MADE, PRIORITY, REVOKED, EXPIRE_AT =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local PARENT_ID, PARENT_IDS, GROUP_KEY, COST, SCHEDULER_NAME, CRASHES = 11, 12, 13, 14, 15, 16
-local ORDERING_SEQ, DELAY, SIGNALS, BUDGET_KEY, RUN = 20, 21, 23, 25, 28
+local PARENT_QUEUE, ORDERING_SEQ, DELAY, SIGNALS, BUDGET_KEY, RUN = 18, 20, 21, 23, 25, 28
 local FIRST_EXTRA = EXPIRE_AT
 local COUNT = #FIELDS
 
@@ -122,6 +122,15 @@ end
 function Record.budget_key(values)
   local key = values[BUDGET_KEY]
   return key and key ~= "" and key or nil
+end
+
+-- Members of the jobs that depend on this one, at most `limit`; false for none.
+function Record.parents(keys, id, values, limit)
+  local parents = values[PARENT_IDS] and redis.call("SRANDMEMBER", keys.parents .. id, limit) or {}
+  if values[PARENT_ID] and values[PARENT_QUEUE] then
+    parents[#parents + 1] = Keys.prefix_of(keys, values[PARENT_QUEUE]) .. ":" .. values[PARENT_ID]
+  end
+  return #parents > 0 and parents
 end
 
 -- How many tokens the job's options say that it will use, or nil.
