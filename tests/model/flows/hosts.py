@@ -11,7 +11,7 @@ from glidemq.commands.command import unpack
 from tests.lua.budgets import report
 from tests.model.books import ACCEPTED, FAILED, HOSTS, LOCK_MS, PUT_OFF, RETRYING
 from tests.model.flows.books import FlowBooks
-from tests.model.flows.kin import FlowQueue, Run
+from tests.model.flows.kin import FlowQueue, Kin, Purse, Run
 from tests.model.flows.producers import picks, where
 from tests.model.moves import ENDED
 
@@ -57,11 +57,16 @@ class FlowHosts(FlowBooks):
         kin.holder, kin.spent = run.token, None
         self.runs.append(run)
         if kin.purse is not None:
-            kin.purse.granted[run.token] = self.reserved_for(run)
+            kin.purse.granted[run.token] = self.reserved_for(kin)
 
-    def reserved_for(self, run: Run) -> float:
+    def look_at_guesses(self, purse: Purse) -> None:
+        """What was guessed for a running parent may have gone to a child."""
+        for kin in self.kin.values():
+            if kin.purse is purse and kin.holder is not None and kin.estimate is None:
+                purse.granted[kin.holder] = self.reserved_for(kin)
+
+    def reserved_for(self, kin: Kin) -> float:
         """What the books of the budget say that the job has reserved."""
-        kin = self.kin[run.id]
         assert kin.purse is not None
         stored = self.client.hget(kin.purse.queue.key(f"x-py:budget:{kin.purse.flow}"), "=" + kin.name)
         shares: Any = unpack(stored)[b"reserved"] if stored else {}

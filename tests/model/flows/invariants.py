@@ -108,6 +108,7 @@ class FlowInvariants(FlowProducers, FlowHosts, Post, People):
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         used = float(fields[b"usedTokens"])
         reserved = float(dict(zip(shares[::2], shares[1::2], strict=True)).get(b"usedTokens", 0))
+        self.look_at_guesses(purse)
         assert used <= purse.reported(), "more was counted than was reported"
         assert purse.reported() <= purse.most + purse.overrun(), "more was used than could be foreseen"
         if fields[b"exceeded"] == b"0":

@@ -31,7 +31,7 @@ class Purse:
     queue: FlowQueue
     most: int
     said: dict[str, int] = field(default_factory=dict[str, int])  # what each run has reported, by token
-    granted: dict[str, float] = field(default_factory=dict[str, float])  # what it had reserved at its start
+    granted: dict[str, float] = field(default_factory=dict[str, float])  # what was reserved for it
     concerned: set[str] = field(default_factory=set[str])  # the queues of its flow's jobs
     is_lost: bool = False  # a queue was deleted that had something to say to it
 
