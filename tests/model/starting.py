@@ -137,11 +137,12 @@ class Starting(Books):
             )
 
     def check_limits(self) -> None:
-        """No more run than may; those that ran when a limit was lowered run on."""
+        """No more run than may; when a limit was lowered, those that ran run on, elsewhere if their host has died."""
         running = {job_id for job_id, job in self.picture.jobs.items() if job["state"] == "active"}
         ran = {job_id for job_id, job in self.before.jobs.items() if job["state"] == "active"}
         if self.concurrency:
             assert len(running) <= max(self.concurrency, len(ran)), "too many jobs run"
+        ran |= {job_id for job_id, job in self.before.jobs.items() if job.get("x-py:slot") == "1"}
         for key, group in self.groups.items():
             mine = {job_id for job_id, life in self.lives.items() if life.group == key}
             assert len(running & mine) <= max(group.concurrency, len(ran & mine)), "too many of a group run"
