@@ -32,6 +32,7 @@ def kill_gateway(runtime: Runtime) -> int:
     return pid
 
 
+@pytest.mark.exclusive
 @KINDS
 async def test_gateway_killed_again_and_again_under_load_loses_no_job_and_runs_none_twice(
     launch: Launch, produce: Produce, look: Look, history: History, kind: str
@@ -58,6 +59,7 @@ async def test_gateway_killed_again_and_again_under_load_loses_no_job_and_runs_n
     assert runtime.stop() == 0
 
 
+@pytest.mark.exclusive
 @KINDS
 async def test_jobs_that_run_while_the_gateway_changes_are_accepted_when_they_finish(
     launch: Launch, produce: Produce, look: Look, history: History, kind: str
@@ -87,6 +89,7 @@ async def test_jobs_that_run_while_the_gateway_changes_are_accepted_when_they_fi
     assert runtime.stop() == 0
 
 
+@pytest.mark.exclusive
 @pytest.mark.parametrize("queue_name", ["own", "brisk"])
 @KINDS
 async def test_timeout_holds_across_a_change_of_gateways(
@@ -108,6 +111,7 @@ async def test_timeout_holds_across_a_change_of_gateways(
     assert runtime.stop() == 0
 
 
+@pytest.mark.exclusive
 @KINDS
 async def test_command_in_flight_is_answered_or_reported_as_doubtful(
     launch: Launch, produce: Produce, look: Look, history: History, kind: str
@@ -153,4 +157,14 @@ async def test_gateway_killed_at_any_moment_of_taking_over_loses_nothing(
     await eventually(lambda: queue.ended() == len(producer.acked), "all jobs complete")
     check(queue, history, producer.acked)
     assert {len(history.runs_of(job)) for job in running} == {1}
+    assert runtime.stop() == 0
+
+
+async def test_gateway_is_not_delayed_by_imports_that_it_has_no_use_for(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # every import is a line of the log
+    runtime = await launch(SYNC_APP, "--procs", "1").ready()
+    assert runtime.lines(" glide.glide_client")
+    assert not runtime.lines(" trio._core")
     assert runtime.stop() == 0
