@@ -7,7 +7,8 @@
 #   make bench   the benchmarks of bench/ that need Python alone; `make bench-node` also those against BullMQ
 #   make clean   remove what the targets above have made
 #
-# PYTHON picks the interpreter (3.11 or newer); PYTEST_ARGS is handed to both parts of the tests.
+# PYTHON picks the interpreter (3.11 or newer); PYTEST_ARGS is handed to both parts of the tests. TEST_PROCESSES is how
+# many tests run at once: more than there are cores, because most of the slow ones wait for deadlines.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,6 +17,7 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,8 +55,10 @@ $(READY): pyproject.toml $(STAMPS)/dependencies
 run: $(READY)
 	@$(BIN)/python -m glidemq.examples.stdlib_metrics
 
+# The tests start some 800 interpreters: where bytecode may not be written, each of them compiles everything again.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(READY)
-	$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not exclusive" $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal -m "not exclusive" $(PYTEST_ARGS)
 	$(BIN)/pytest -m exclusive $(PYTEST_ARGS)
 
 lint: $(READY)

@@ -33,18 +33,12 @@ REAL_TIME = (
 )
 
 
-# Those that judge how fast something recovers get the cores to themselves.
-EXCLUSIVE = ("faults", "examples")
-
-
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         if folder in REAL_TIME:
             item.add_marker(pytest.mark.flaky(reruns=2))
-        if folder in EXCLUSIVE:
-            item.add_marker(pytest.mark.exclusive)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from tests.testkit.waiting import eventually
 AT_ONCE_S = 1.0
 
 
+@pytest.mark.exclusive
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 async def test_job_of_a_killed_actor_runs_again_at_once_and_no_other_is_touched(
     launch: Launch, produce: Produce, look: Look, history: History, number: signal.Signals
@@ -65,6 +66,7 @@ async def test_unstarted_jobs_behind_a_killed_one_run_once_and_uncharged(
     assert [job for job in producer.acked if "x-py:crashes" in queue.job(job)] == [blocker]
 
 
+@pytest.mark.exclusive
 async def test_crashed_job_runs_again_at_once_on_a_busy_host(
     launch: Launch, produce: Produce, look: Look, history: History
 ) -> None:

@@ -170,6 +170,7 @@ async def test_reload_and_scaling_under_load_run_every_job_exactly_once(runtime:
     assert runtime.tree() == []
 
 
+@pytest.mark.exclusive
 async def test_killed_gateway_loses_no_job_and_runs_none_twice(runtime: Runtime) -> None:
     runtime.start()
     async with Queue[Any, Any](runtime.queue, connection=runtime.url) as queue:
