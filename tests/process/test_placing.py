@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -179,6 +180,29 @@ async def test_a_job_whose_lease_was_lost_before_its_start_starts_nowhere(
         await asyncio.sleep(0.01)
     busy.complete(running)
     assert client.hget(queue.keys.job(behind), "x-py:run") == b"elsewhere.1"
+
+
+async def test_a_job_that_is_revoked_before_its_start_is_not_said_to_have_crashed(
+    make_cell: MakeCell, queue: Queue[Any, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "glidemq.cell")
+    cell = make_cell(slots=1, max_ring_wait=10)
+    await cell.started()
+    actor = cell.actor().ready()
+    await fetch_ahead(queue, actor)
+    jobs = await queue.add_bulk([("a", None)] * 2)
+    running, behind = await actor.takes(2)
+    actor.start(running)
+    await queue.revoke(behind)
+    seq = actor.taken[behind].record.seq
+    await cell.until(lambda: actor.side.cancels.reason_for(seq), "the gateway hears of it", within_s=5)
+    assert actor.start(behind) != 0
+    actor.skip(behind)
+    assert await jobs[1].wait_until_finished(poll=0.01) == "failed"
+    assert jobs[1].failed_reason == "revoked"
+    await eventually(lambda: "was revoked: it has failed" in caplog.text, "the gateway says so")
+    assert "killed its process" not in caplog.text
+    actor.complete(running)
 
 
 async def test_what_no_actor_serves_goes_back(make_cell: MakeCell, queue: Queue[Any, Any]) -> None:

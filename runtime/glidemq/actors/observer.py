@@ -37,14 +37,15 @@ class CellObserver:
                 outcome.lease.pump.queue,
             )
 
-    def released(self, lease: Lease, code: int) -> None:
-        """Say when a job was given up for crashing its process."""
-        if code == FAILED:
-            log.error(
-                "job %s of queue %r failed for good: it killed its process too often",
-                lease.id.decode(errors="replace"),
-                lease.pump.queue,
-            )
+    def released(self, lease: Lease, code: int, crash_reason: str | bool | None) -> None:
+        """Say when a job was given up for crashing its process, or since it was revoked."""
+        if code != FAILED:
+            return
+        name, queue = lease.id.decode(errors="replace"), lease.pump.queue
+        if isinstance(crash_reason, str):
+            log.error("job %s of queue %r failed for good: it killed its process too often", name, queue)
+        else:
+            log.info("job %s of queue %r was revoked: it has failed instead of running again", name, queue)
 
     def stalled(self, queue: str, job_id: bytes, what: str) -> None:
         """Say that a job was taken from a holder that gave no sign of life."""

@@ -67,8 +67,8 @@ class PumpObserver(Protocol):
         """The server answered `code` for this outcome."""
         ...
 
-    def released(self, lease: Lease, code: int) -> None:
-        """The server answered `code` for a job that was given back."""
+    def released(self, lease: Lease, code: int, crash_reason: str | bool | None) -> None:
+        """The server answered `code` for a job that was given back; `crash_reason` is that of its `Return`."""
         ...
 
     def refused(self, refused: RefusedByBudget) -> None:

@@ -95,6 +95,6 @@ class Reporter:
             codes = await self._delivery.until_answered(lambda: self._context.connection.execute(command))
         finally:
             self.returns_on_the_wire = []
-        for (lease, _), code in zip(batch, codes, strict=True):
+        for (lease, crash_reason), code in zip(batch, codes, strict=True):
             self._context.in_flight.take(lease.seq)
-            self._context.observer.released(lease, code)
+            self._context.observer.released(lease, code, crash_reason)
