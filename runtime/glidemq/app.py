@@ -166,6 +166,10 @@ class App:
             ValidationError: a bad queue name, number, duration, strategy, limit, pool name, weight or batch.
             ConfigurationError: the queue has a processor already, or this is no function of one argument.
         """
+        if callable(queue):
+            raise ValidationError(
+                'App.processor needs the queue: write @app.processor("name") above the function'
+            )
         check_queue_name(queue)
         if isinstance(concurrency, bool) or not isinstance(cast(object, concurrency), int):
             raise ValidationError("concurrency must be an integer")

@@ -103,7 +103,7 @@ def check_function(queue: str, function: object) -> None:
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         raise ConfigurationError(
             f"processor of queue {queue!r} must be a function, not {type(function).__name__}:"
-            " write @app.processor(…) above a def or async def"
+            " a def or an async def"
         )
     place = place_of(function)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):

@@ -321,3 +321,11 @@ def test_pools_need_no_declaration_where_none_is_declared() -> None:
 def test_bad_pools_and_weights_are_refused(declare: Any, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         declare(App())
+
+
+def test_decorator_without_a_queue_is_refused_with_the_way_to_write_it() -> None:
+    bare: Any = App().processor
+    with pytest.raises(ValidationError, match=r'write @app\.processor\("name"\) above the function'):
+
+        @bare
+        def process(job: Any) -> None: ...
