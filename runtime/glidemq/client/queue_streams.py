@@ -32,7 +32,7 @@ SLOWING: Final = 1.5
 CHUNKS_PER_READ: Final = 100
 LONGEST_WAIT_S: Final = 5.0
 
-FINAL_STATES: Final = frozenset({"completed", "failed"})
+FINAL_STATES: Final = frozenset({"completed", "failed", "removed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ class QueueStreams(QueueHandle):
 
         Raises:
             StreamGapError: chunks behind `last_id` were trimmed or have expired.
-            JobNotFoundError: there is no such job, or it was removed before its end was seen.
+            JobNotFoundError: there is no such job, or it was removed before its end was seen; of one that is removed
+            because it has ended, the chunks can be read for a minute.
             ValidationError: a bad argument.
         """
         command = self._reading(job_id, last_id, CHUNKS_PER_READ)

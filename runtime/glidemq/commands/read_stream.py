@@ -25,7 +25,8 @@ class RawChunk:
 class StreamPage:
     """Some chunks.
 
-    state: of the job; None when it does not exist.
+    state: of the job; "removed" if it has ended and was removed, but its stream is still there; None when it does not
+        exist.
     more: others stand behind these.
     gone: the id of the last chunk that can no longer be read although it stood behind the position; then there are
         no others here.

@@ -3,7 +3,8 @@
 -- Keys:   job, jstream
 -- Args:   id, last_id ("<ms>-<n>", exclusive; 0-0 for the beginning), count
 -- Reply:  {"ok", [[entry id, [field, value, ...]]], state of the job or false, more (boolean: of what is there), the id
---         of the last chunk that is gone although it stood behind last_id, or false}
+--         of the last chunk that is gone although it stood behind last_id, or false}; the state is "removed" while the
+--         stream of a job outlasts it that has gone because it had ended
 -- Errors: bad_argument
 -- Events: none
 local SPEC = { id = "string", last_id = "string", count = "number" }
@@ -45,15 +46,20 @@ Library.command("read_stream", { "no-writes" }, SPEC, function(keys, args)
   if values.err then
     return Replies.pack("ok", {}, false, false, false)
   end
-  local mark = JobStreams.parse(values[2])
+  local state, mark = values[1], JobStreams.parse(values[2])
   local key = keys.jstream .. args.id
+  if not state then
+    state = redis.call("EXISTS", key) == 1 and "removed"
+  elseif JobStreams.is_left_behind(keys, args.id, values[2]) then
+    return Replies.pack("ok", {}, state, false, false)
+  end
   local gone = mark.trimmed
   if is_before(gone, mark.last) and redis.call("EXISTS", key) == 0 then
     gone = mark.last -- it was kept long enough
   end
   if is_before(args.last_id, gone) then
-    return Replies.pack("ok", {}, values[1], false, gone)
+    return Replies.pack("ok", {}, state, false, gone)
   end
   local entries, more = read(key, args.last_id, math.min(args.count, MOST))
-  return Replies.pack("ok", entries, values[1], more, false)
+  return Replies.pack("ok", entries, state, more, false)
 end)

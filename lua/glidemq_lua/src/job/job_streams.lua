@@ -8,6 +8,7 @@ JobStreams.MARK = "x-py:chunks"
 
 local KEPT_CHUNKS = 100000
 local KEPT_MS = 86400000
+local LINGERS_MS = 60000
 local NONE = "0-0"
 
 -- The length is looked at with every so many chunks of a writer. Trimming waits until a hundredth of the limit can
@@ -39,6 +40,11 @@ local function begin_era(keys, now)
   redis.call("SET", keys.streaming, string.format("%.0f", era), "PX", ERA_MS)
 end
 
+-- Whether any job of the queue has put out anything lately.
+function JobStreams.are_written(keys)
+  return era_of(keys) ~= 0
+end
+
 -- At the end of a call that has changed jobs: those that stream, and their runs, must be looked at again.
 local function follow(keys, now)
   if era_of(keys) == 0 then -- nobody streams
@@ -58,15 +64,22 @@ Library.after_changes = function(keys, now)
   follow(keys, now)
 end
 
+-- Whether a stream without the field of its job is what a removed job of the same id has left behind.
+function JobStreams.is_left_behind(keys, id, text)
+  return not text and redis.call("PTTL", keys.jstream .. id) >= 0
+end
+
 -- A writer begins. The stream of a job that had ended, and was tried again by hand, is kept from now on. A run of a
 -- removed job whose id was given again must not write into it.
-local function begin(keys, job, key, ttl, now)
+local function begin(keys, id, job, key, ttl, now)
   begin_era(keys, now)
   local text = redis.call("HGET", job, JobStreams.MARK)
   local mark = JobStreams.parse(text)
   mark.ttl, mark.last = ttl or KEPT_MS, NONE
   if text then
     redis.call("PERSIST", key)
+  elseif JobStreams.is_left_behind(keys, id, text) then
+    redis.call("UNLINK", key)
   end
   write(job, mark)
 end
@@ -140,7 +153,7 @@ local function append_with_care(keys, now, id, run, care, ...)
     number, limit, ttl = care[2], care[3], care[4]
   end
   if number == 1 then
-    begin(keys, job, key, ttl, now)
+    begin(keys, id, job, key, ttl, now)
   end
   local last = redis.call("XADD", key, "*", ...)
   if number then
@@ -203,4 +216,10 @@ end
 -- The same where the field was not read anyway.
 function JobStreams.has_ended(keys, id)
   JobStreams.ended(keys, id, redis.call("HGET", keys.job .. id, JobStreams.MARK))
+end
+
+-- The job is about to be deleted, as it has ended: its stream stays for a moment. False if it has none.
+function JobStreams.linger(keys, id)
+  local key = keys.jstream .. id
+  return redis.call("PEXPIRE", key, LINGERS_MS, "LT") == 1 or redis.call("EXISTS", key) == 1
 end

@@ -5,11 +5,14 @@ local Retention = {}
 local REMOVED_AT_ONCE = 1000
 local CHUNK = 500 -- jobs per UNLINK: seven keys each, and unpack stops at 7,999 values
 
-function Retention.unlink(keys, ids)
+local function unlink(keys, ids, outputs_linger)
   local doomed, size, first = {}, 0, 1
   for number = 1, #ids do
     doomed[size + 1], doomed[size + 2], doomed[size + 3], doomed[size + 4], doomed[size + 5], doomed[size + 6],
       doomed[size + 7] = Keys.of_job(keys, ids[number])
+    if outputs_linger and JobStreams.linger(keys, ids[number]) then
+      doomed[size + 3] = doomed[size + 1]
+    end
     size = size + 7
     if number % CHUNK == 0 or number == #ids then
       redis.call("UNLINK", unpack(doomed, 1, size))
@@ -19,9 +22,19 @@ function Retention.unlink(keys, ids)
   end
 end
 
+-- Somebody wants these jobs gone.
+function Retention.unlink(keys, ids)
+  unlink(keys, ids, false)
+end
+
+-- These jobs go because they have ended: who reads their output just then may read it to its end.
+function Retention.retire(keys, ids)
+  unlink(keys, ids, JobStreams.are_written(keys))
+end
+
 local function remove(keys, set, ids)
   if #ids > 0 then
-    Retention.unlink(keys, ids)
+    Retention.retire(keys, ids)
     redis.call("ZREM", set, unpack(ids))
   end
 end

@@ -114,7 +114,7 @@ local function send(self, set, zset, metrics)
   if self.metrics and set.count > 0 then
     Metrics.add(metrics, self.now, set.count, set.duration_ms)
   end
-  Retention.unlink(self.keys, set.doomed)
+  Retention.retire(self.keys, set.doomed)
   for _, policy in pairs(set.policies) do
     Retention.apply(self.keys, zset, policy, self.now)
   end
