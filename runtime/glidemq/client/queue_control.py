@@ -134,7 +134,7 @@ class QueueControl(QueueHandle):
     # -- limits ------------------------------------------------------------------------------------------
 
     async def set_global_concurrency(self, concurrency: int) -> None:
-        """Let at most so many jobs run at once on all workers together; 0 removes the limit.
+        """Let at most so many jobs run at once on all workers together; 0 removes the limit. What runs goes on.
 
         Raises:
             ValidationError: a negative number, or no integer.
@@ -142,8 +142,10 @@ class QueueControl(QueueHandle):
         await self._execute(SetGlobalConcurrencyCommand(self._queue_key, concurrency=concurrency))
 
     async def set_global_rate_limit(self, limit: RateLimit | Mapping[str, Any]) -> None:
-        """Let at most `max` jobs start per `duration` on all workers together; the stricter of this and a
-        worker's own limiter counts. Workers notice within a tick.
+        """Let at most `max` jobs start per `duration` on all workers together, which notice within their
+        `promotion_interval`. The stricter of this and a worker's own limiter counts.
+
+        limit: a `RateLimit`, or a mapping with its fields; its duration is seconds or timedelta.
 
         Raises:
             ValidationError: a max below 1, or a duration that is none.

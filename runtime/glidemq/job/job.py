@@ -73,13 +73,16 @@ class Job(JobSteps[In, Out]):
     ) -> None:
         """Take down what this attempt has used, in place of what it reported before, and emit the event `usage`.
 
-        Attempts add up, also those that fail, are revoked or suspend: `usage` holds the sum. tokens, costs: amounts
-        by category; the totals are their sums unless given. latency: seconds or timedelta. May be called for any job.
+        Attempts add up, also those that fail, are revoked or suspend: `usage` holds the sum. May be called for any job.
+
+        tokens, costs: amounts by category; total_tokens and total_cost are their sums unless given, in `cost_unit`.
+        latency: seconds or timedelta. model, provider: who was called. cached: whether the answer came from a cache.
 
         Raises:
             ValidationError: "Token count for 'k' must be a finite non-negative number" and the like.
             JobNotFoundError: the job was removed. LeaseLostError: another worker has started it since.
-            UsageBusyError: a Node client holds the job's usage lock for seconds. Source: features page, section 14.
+            UsageBusyError: a Node client holds the job's usage lock for seconds.
+        Source: features page, section 14.
         """
         report = usage_report(
             model=model,
@@ -103,7 +106,7 @@ class Job(JobSteps[In, Out]):
         Raises:
             ValidationError: "Stream chunk must not be empty", above 1 MiB, or no texts.
             JobNotFoundError: the job was removed. LeaseLostError: another worker runs it now.
-            Source: features page, section 15.
+        Source: features page, section 15.
         """
         source = self._chunks
         if source is None:

@@ -37,18 +37,18 @@ class Backoff:
 
     @classmethod
     def fixed(cls, delay: Duration, *, jitter: float | None = None) -> Backoff:
-        """The same wait of `delay` seconds after every failure."""
+        """The same wait of `delay` (seconds or timedelta) after every failure, plus `jitter`."""
         return cls("fixed", delay, jitter)
 
     @classmethod
     def exponential(cls, delay: Duration, *, jitter: float | None = None) -> Backoff:
-        """`delay` seconds after the first failure, twice as long after each further one."""
+        """`delay` (seconds or timedelta) after the first failure, twice as long after each further one; `jitter`."""
         return cls("exponential", delay, jitter)
 
     @classmethod
     def custom(cls, name: str, delay: Duration = 0) -> Backoff:
-        """What the processor's strategy of this name says; `delay` seconds where it has none or its strategy
-        fails."""
+        """What the processor's strategy of this name says; `delay` (seconds or timedelta) where it has none, or where
+        that fails."""
         return cls(name, delay)
 
 

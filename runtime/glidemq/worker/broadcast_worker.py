@@ -45,7 +45,7 @@ class BroadcastWorker(WorkerLife, Generic[In, Out]):
     start_from: what a new subscription gets first: "$" what is published from now on, "0-0" all that is kept, or what
         follows an entry id; `start` raises ValidationError for what is none. One that exists goes on where it was.
     subjects: patterns of the subjects to process, `*` for one word, `>` at the end for one or more; others are skipped.
-    The other arguments are those of `Worker`.
+    The other arguments are those of `Worker`; durations are seconds or timedelta.
 
     Raises:
         ValidationError: no subscription, a bad pattern, name, number or combination. ConfigurationError: a bad URL.

@@ -64,6 +64,7 @@ class Worker(WorkerLife, Generic[In, Out]):
     name: the queue. processor: called with each job (`Job` or, for plain functions, `SyncJob`).
     connection: as for `Queue`; the worker opens a reader connection of its own and, without `client`, a second one.
     client, command_client: an open connection to borrow for everything but blocking reads; never closed here.
+    prefix, serializer: as for `Queue`.
     concurrency: jobs at once. timeout: for jobs without one of their own.
     lock_duration: 1 to 86400 seconds that a lease lasts without a heartbeat; the heartbeat comes at half of it.
     stalled_interval: how often jobs of dead workers are looked for. max_stalled_count: how often one is rerun.
@@ -100,7 +101,6 @@ class Worker(WorkerLife, Generic[In, Out]):
         lock_duration: Duration = 30,
         stalled_interval: Duration = 30,
         max_stalled_count: int = 1,
-        max_crashes: int = 3,
         promotion_interval: Duration = 0.25,
         block: Duration = 1,
         kill_grace: Duration = 5,
@@ -142,7 +142,6 @@ class Worker(WorkerLife, Generic[In, Out]):
             lock_ms=lock_duration_ms(lock_duration),
             timeout_ms=self._processor.timeout_ms or 0,
             limiter=self._processor.limiter,
-            max_crashes=whole(max_crashes, "max_crashes", 1),
             events=events,
             metrics=metrics,
             dead_letters=self._processor.dead_letters,
