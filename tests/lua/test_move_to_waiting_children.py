@@ -43,10 +43,29 @@ def test_a_running_parent_waits_for_its_children_and_runs_again(
     driven.complete(first)
     assert driven.step(1).ids == []
     driven.complete(second)
+    assert driven.state("p") == ("prioritized" if "priority" in kind else "waiting")
     again = driven.start_one()
     assert (again.id, driven.field("p", "attemptsMade")) == ("p", "0")
-    assert driven.events_of("p")[-1] == "active"
+    told = driven.events_of("p")
+    assert told[-2:] == ["active", "promoted"] if "priority" in kind else told[-1] == "active"
     assert driven.complete(again) == [1]
+
+
+@pytest.mark.parametrize(("kind", "place"), [({"priority": 4}, 1), ({"lifo": 1}, 2), ({}, 4)])
+def test_a_parent_that_is_ready_takes_its_place_by_urgency(
+    driven: DrivenQueue, kind: dict[str, int], place: int
+) -> None:
+    parent = start_parent(driven, **kind)
+    add_child(driven, "a")
+    wait(driven, parent)
+    child = driven.start_one()
+    for job_id, others in (("5", {"priority": 5}), ("lifo", {"lifo": 1}), ("plain", {})):
+        driven.add(job_id=job_id, **others)
+    rings = driven.client.xlen(driven.key("x-py:bell"))
+    driven.complete(child)
+    assert driven.client.xlen(driven.key("x-py:bell")) == rings + bool(kind), "whoever sleeps must hear of it"
+    order = [driven.start_one().id for _ in range(4)]
+    assert order.index("p") + 1 == place, order
 
 
 @pytest.mark.parametrize("children", [0, 2])

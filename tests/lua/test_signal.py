@@ -22,7 +22,7 @@ def suspend(driven: DrivenQueue, job: Started, timeout_ms: int = 0) -> None:
 
 
 @pytest.mark.parametrize("kind", [{}, {"lifo": 1}, {"priority": 4}])
-def test_signalled_job_goes_through_the_stream_and_runs_again_uncharged(
+def test_signalled_job_takes_its_place_and_runs_again_uncharged(
     driven: DrivenQueue, kind: dict[str, int]
 ) -> None:
     driven.add("ask", **kind)
@@ -30,18 +30,27 @@ def test_signalled_job_goes_through_the_stream_and_runs_again_uncharged(
     driven.pass_time(7)
     assert signal(driven, "1", "approve", b'{"by":"a/b","n":1}') == "resumed"
     stored = driven.job("1")
-    assert stored["state"] == "waiting"
+    assert stored["state"] == ("prioritized" if "priority" in kind else "waiting")
     expected = [{"name": "approve", "data": '{"by":"a/b","n":1}', "receivedAt": driven.now}]
     assert json.loads(stored["signals"]) == expected
     assert [json.loads(entry) for entry in driven.elements("signals:1")] == expected
     assert driven.members("suspended") == {}
-    assert driven.entries() == ["1"]
+    assert driven.entries() == ([] if kind else ["1"])
     assert driven.events()[-1] == {"event": "resumed", "jobId": "1", "signal": "approve"}
     again = driven.start_one()
     assert (again.id, again.name, again.blob[5]) == ("1", "ask", 0)
     assert json.loads(again.extras["signals"]) == expected
     assert driven.complete(again) == [1]
     assert driven.list_active() == 0
+
+
+def test_signalled_job_with_a_priority_starts_before_less_urgent_ones(driven: DrivenQueue) -> None:
+    driven.add(job_id="asked", priority=4)
+    suspend(driven, driven.start_one())
+    for job_id, kind in (("plain", {}), ("5", {"priority": 5}), ("3", {"priority": 3})):
+        driven.add(job_id=job_id, **kind)
+    signal(driven, "asked")
+    assert [driven.start_one().id for _ in range(4)] == ["3", "asked", "5", "plain"]
 
 
 def test_signals_of_several_waits_stay_in_order(driven: DrivenQueue) -> None:

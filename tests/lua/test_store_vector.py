@@ -120,7 +120,7 @@ def test_state_follows_the_job_through_its_whole_life(driven: DrivenQueue) -> No
     driven.complete(driven.start_one())
     states.append(state_of(driven))
     assert states == [
-        "delayed", "waiting", "active", "waiting", "prioritized", "delayed", "suspended", "waiting",
+        "delayed", "waiting", "active", "waiting", "prioritized", "delayed", "suspended", "prioritized",
         "failed", "delayed", "completed",
     ]  # fmt: skip
     assert stored(driven)["v"] == VECTOR

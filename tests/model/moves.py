@@ -10,6 +10,7 @@ PLACED = WAITS | {
     "waiting-children",
     "suspended",
 }  # every state of a job that nobody runs and that has not ended
+READY = {"waiting", "prioritized"}  # after a wait of its own: by its priority
 STARTABLE = {"waiting", "delayed", "prioritized", "group-waiting", "waiting-children"}
 
 
@@ -18,7 +19,7 @@ def _moves(sources: set[str], targets: set[str]) -> set[Move]:
 
 
 # What the end of one job means for others: its parent hears of it, its group goes on.
-CONSEQUENCES = _moves({"waiting-children"}, {"waiting", "failed"}) | _moves(
+CONSEQUENCES = _moves({"waiting-children"}, READY | {"failed"}) | _moves(
     {"group-waiting"}, {"waiting", "failed"}
 )
 _RUN_ENDS_AS_REVOKED = {("active", "failed")} | CONSEQUENCES
@@ -28,12 +29,12 @@ MOVES: dict[str, set[Move]] = {
     "enqueue": {(None, state) for state in PLACED - {"suspended"}} | CONSEQUENCES,
     "step": _moves(STARTABLE, {"waiting", "group-waiting", "active", "failed"})
     | _moves({"active"}, ENDED)
-    | {("suspended", "failed")},
+    | {("suspended", "failed"), ("waiting-children", "prioritized")},
     "fail": _moves({"active"}, {"delayed", "waiting", "failed"}) | CONSEQUENCES,
     "release": _moves({"active"}, {"waiting"}) | _RUN_ENDS_AS_REVOKED,
-    "suspend": _moves({"active"}, {"suspended", "waiting"}) | _RUN_ENDS_AS_REVOKED,
+    "suspend": _moves({"active"}, {"suspended"} | READY) | _RUN_ENDS_AS_REVOKED,
     "move_to_delayed": _moves({"active"}, {"delayed"}) | _RUN_ENDS_AS_REVOKED,
-    "move_to_waiting_children": _moves({"active"}, {"waiting-children", "waiting"}) | _RUN_ENDS_AS_REVOKED,
+    "move_to_waiting_children": _moves({"active"}, {"waiting-children"} | READY) | _RUN_ENDS_AS_REVOKED,
     "rate_limit_group": _moves({"active"}, {"group-waiting"}) | _RUN_ENDS_AS_REVOKED,
     "recover_orphans": {("active", "waiting")} | CONSEQUENCES,
     "recover_stalled": _moves({"active"}, {"waiting", "failed"}) | CONSEQUENCES,
@@ -49,7 +50,7 @@ MOVES: dict[str, set[Move]] = {
     "change_priority": {("waiting", "prioritized"), ("prioritized", "waiting")},
     "promote_job": {("delayed", "waiting")},
     "retry": {("failed", "delayed")},
-    "signal": {("suspended", "waiting")},
+    "signal": _moves({"suspended"}, READY),
 }
 
 # Which jobs may disappear, by the states in which they were last seen. A job that ends may be removed in the same call.

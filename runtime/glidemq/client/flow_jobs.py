@@ -118,8 +118,16 @@ class FlowPreparation:
         self._prefix = prefix
         self._compression = compression
 
-    def prepare(self, given: Mapping[str, Any], kind: type[FlowJob] | type[DagNode], what: str) -> PlannedJob:
+    def prepare(
+        self,
+        given: Mapping[str, Any],
+        kind: type[FlowJob] | type[DagNode],
+        what: str,
+        priority: int | None = None,
+    ) -> PlannedJob:
         """One job without its relatives. `what` it is called in errors, "Flow job" for example.
+
+        priority: the job's, if it states none.
 
         Raises ValidationError and SerializationError; a note names the job.
         """
@@ -136,7 +144,7 @@ class FlowPreparation:
                 name,
                 data,
                 data_as_stored(data, self._payload, self._compression),
-                self._options(given.get("opts"), name, what),
+                self._options(_with_priority(given.get("opts"), priority), name, what),
                 QueueKeys(self._prefix, check_queue_name(given.get("queue_name"))),
             )
         except (ValidationError, SerializationError) as error:
@@ -163,9 +171,9 @@ class FlowPreparation:
 
     # -- trees -------------------------------------------------------------------------------------------
 
-    def tree(self, given: FlowJob) -> PlannedJob:
+    def tree(self, given: FlowJob, priority: int | None = None) -> PlannedJob:
         """A whole tree; its root. Raises as `prepare` does."""
-        root = self.prepare(given, FlowJob, "Flow job")
+        root = self.prepare(given, FlowJob, "Flow job", priority)
         stack = [(root, given)]
         while stack:
             job, described = stack.pop()
@@ -173,7 +181,7 @@ class FlowPreparation:
             if isinstance(children, (str, Mapping)) or not isinstance(children, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise ValidationError(f"children of flow job {job.name!r} must be a list of jobs")
             for child in children:
-                planned = self.prepare(child, FlowJob, "Flow child")
+                planned = self.prepare(child, FlowJob, "Flow child", priority)
                 planned.parent = job
                 job.children.append(planned)
                 stack.append((planned, child))
@@ -183,7 +191,7 @@ class FlowPreparation:
 
     # -- graphs ------------------------------------------------------------------------------------------
 
-    def graph(self, given: Sequence[DagNode]) -> list[PlannedJob]:
+    def graph(self, given: Sequence[DagNode], priority: int | None = None) -> list[PlannedJob]:
         """A whole graph, in the order in which Node numbers it: each job before those it waits for.
 
         Raises as `prepare` and `validate_dag` do.
@@ -191,7 +199,7 @@ class FlowPreparation:
         dependencies = dependencies_of(given)
         ordered = topo_sort(given)
         levels = levels_of(dependencies)
-        jobs = {node["name"]: self.prepare(node, DagNode, "DAG node") for node in given}
+        jobs = {node["name"]: self.prepare(node, DagNode, "DAG node", priority) for node in given}
         for name, job in jobs.items():
             job.height = levels[name]
             job.children = [jobs[dep] for dep in dependencies[name]]
@@ -202,6 +210,13 @@ class FlowPreparation:
                 [job.parent] = job.dependents
                 job.dependents = []
         return [jobs[name] for name in sorted(ordered, key=lambda name: -levels[name])]
+
+
+def _with_priority(opts: object, priority: int | None) -> object:
+    """The options of one job of a flow whose jobs have this priority unless they say otherwise."""
+    if priority is None or not isinstance(opts, Mapping | None):
+        return opts
+    return {"priority": priority, **(cast("Mapping[str, object] | None", opts) or {})}
 
 
 def _together(name: str, what: str) -> str:

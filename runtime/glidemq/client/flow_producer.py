@@ -100,7 +100,9 @@ class FlowProducer:
 
     # -- adding ------------------------------------------------------------------------------------------
 
-    async def add(self, flow: FlowJob, *, budget: GivenBudget | None = None) -> JobNode:
+    async def add(
+        self, flow: FlowJob, *, budget: GivenBudget | None = None, priority: int | None = None
+    ) -> JobNode:
         """Add a tree of jobs: each runs once its children have ended, the root last.
 
         In one queue, up to 500 jobs and 1 MiB, all jobs are added or none. Larger trees and those over several queues
@@ -109,11 +111,13 @@ class FlowProducer:
 
         budget: what the tree's jobs may use together; children that they add later count as well. Its id is the root's,
         see `Queue.get_flow_budget`.
+        priority: of all jobs of the tree that state none in their `opts`, 1 (most urgent) to 2048. Children that they
+        add later have their own: `priority=job.priority` passes it on.
 
         Raises, before anything is sent: ValidationError, SerializationError, ClosedError. Afterwards, nothing being
         left: ValidationError "Duplicate job ID in flow", and what `Queue.add` raises.
         """
-        [node] = await self.add_bulk([flow], budget=budget)
+        [node] = await self.add_bulk([flow], budget=budget, priority=priority)
         return node
 
     async def add_bulk(
@@ -121,13 +125,15 @@ class FlowProducer:
         flows: Iterable[FlowJob],
         *,
         budget: GivenBudget | Sequence[GivenBudget | None] | None = None,
+        priority: int | None = None,
     ) -> list[JobNode]:
         """Add several trees as `add` does one, in as few calls; all of them or none, within the same bounds.
 
         budget: one for each tree, each with its own account: a `Budget` that all get, or as many as there are trees.
+        priority: of the jobs of all trees, as in `add`.
         """
         self._check_open()
-        roots = [self._preparation.tree(flow) for flow in flows]
+        roots = [self._preparation.tree(flow, priority) for flow in flows]
         for root, limits in zip(roots, _budgets(budget, len(roots)), strict=True):
             if limits is not None:
                 share_budget(root, in_order_of_ids(root), limits)
@@ -139,7 +145,7 @@ class FlowProducer:
         return [self._node(root) for root in roots]
 
     async def add_dag(
-        self, nodes: Iterable[DagNode], *, budget: GivenBudget | None = None
+        self, nodes: Iterable[DagNode], *, budget: GivenBudget | None = None, priority: int | None = None
     ) -> dict[str, Job[Any, Any]]:
         """Add a graph of jobs: each runs once those named in its `deps` have ended; several may wait for the same one.
 
@@ -147,12 +153,13 @@ class FlowProducer:
 
         budget: what all these jobs may use together. It stands with a job that none waits for: `job.budget_key` ends in
         that one's id.
+        priority: of all jobs of the graph that state none, as in `add`.
 
         Raises, before anything is sent: ValidationError "Duplicate node name: …" and 'Node "…" depends on unknown node
         "…"', CycleError, and as `add`. Afterwards: ValidationError "Duplicate job ID in DAG", and as `add`.
         """
         self._check_open()
-        jobs = self._preparation.graph(list(nodes))
+        jobs = self._preparation.graph(list(nodes), priority)
         [limits] = _budgets(budget, 1)
         if limits is not None and jobs:
             share_budget(jobs[0], jobs, limits)

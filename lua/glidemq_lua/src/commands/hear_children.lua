@@ -1,8 +1,9 @@
 -- hear_children: news of jobs of other queues that ended, for their parents in this one. Hearing something twice changes
 -- nothing.
--- Moves:  waiting-children -> waiting (that was the last child, or the parent is not to wait for the others), failed
--- Keys:   job, deps, parents, stream, failed, events, metrics, ordering, group, groupq, x-py:parents, x-py:outbox;
---         those of removed jobs
+-- Moves:  waiting-children -> waiting or prioritized (that was the last child, or the parent is not to wait for the
+--         others), failed
+-- Keys:   job, deps, parents, stream, scheduled, lifo, bell, failed, events, metrics, ordering, group, groupq, x-py:parents,
+--         x-py:outbox; those of removed jobs
 -- Args:   rows [[parent_id, member of the child, what, text]], events, metrics
 --         what and text: completed, with the return value if the child's own hash does not last, else false; or what
 --         the child's failure means: fail_parent, ignore, remove or continue, with the reason; or missing, when nobody

@@ -1,7 +1,8 @@
 -- move_to_waiting_children: running jobs stop here until all their children have ended, and then run again from the top.
 -- No attempt is charged. A job that has nothing to wait for runs again at once.
--- Moves:  active -> waiting-children, waiting, or failed (revoked, or a child failed whose failure concerns its parent)
--- Keys:   job, deps, stream, list-active, failed, events, metrics, ordering, group, groupq, x-py:active, x-py:parents,
+-- Moves:  active -> waiting-children, waiting or prioritized, or failed (revoked, or a child failed whose failure
+--         concerns its parent)
+-- Keys:   job, deps, stream, scheduled, lifo, bell, list-active, failed, events, metrics, ordering, group, groupq, x-py:active, x-py:parents,
 --         x-py:outbox; those of removed jobs
 -- Args:   rows [[id, token, processed_on, entry_id]], events, metrics
 -- Reply:  ["ok", now_ms, [code]]; 1 it waits, or will run again; 6 failed

@@ -1,6 +1,6 @@
 -- signal: tell a suspended job what it waits for, so that it goes on. For one that does not wait yet it is kept.
--- Moves:  suspended -> waiting
--- Keys:   job, signals, suspended, stream, events, x-py:add
+-- Moves:  suspended -> waiting, or prioritized
+-- Keys:   job, signals, suspended, stream, scheduled, lifo, events, bell, x-py:add
 -- Args:   id, name, data (the text of a JSON value, or empty), idem (unique for this signal)
 -- Reply:  ["resumed"] | ["kept"] | ["full"] | ["finished"] | ["not_found"]
 --         kept: the next suspend takes it up. full: too many are kept already, this one is not.

@@ -1,7 +1,7 @@
 -- suspend: running jobs stop here and wait for a signal. No attempt is charged; the next run starts from the beginning.
--- Moves:  active -> suspended, or waiting (a signal came early); active -> failed (revoked)
--- Keys:   job, stream, suspended, signals, list-active, failed, events, metrics, x-py:active; group; those of removed
---         jobs
+-- Moves:  active -> suspended, or waiting or prioritized (a signal came early); active -> failed (revoked)
+-- Keys:   job, stream, scheduled, lifo, bell, suspended, signals, list-active, failed, events, metrics, x-py:active; group;
+--         those of removed jobs
 -- Args:   rows [[id, token, processed_on, entry_id, reason or false, timeout_ms]], events, metrics
 --         timeout_ms: 0 is for ever
 -- Reply:  ["ok", now_ms, [code], next_due_ms]; 1 it waits, or has been signalled; 6 failed since it was revoked; the

@@ -27,13 +27,12 @@ local function is_complete(keys, id, done)
   return done >= redis.call("SCARD", keys.deps .. id)
 end
 
--- The parent runs (again), from the stream, whatever its priority: so Node does it, and the event says.
+-- The parent runs (again).
 local function start_again(settlement, id, name)
   local keys = settlement.keys
-  States.enter(keys, id, "waiting")
   redis.call("ZREM", keys.parent_looks, id)
   Groups.take_place(keys, id)
-  Ready.append(keys, id, name)
+  Lanes.enter(keys, id, name)
   settlement:event("active", id)
 end
 

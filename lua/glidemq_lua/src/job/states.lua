@@ -13,6 +13,7 @@
 -- waits again when its group lets it; a running one that pauses its group is parked as well. A running job that is
 -- suspended becomes waiting by a signal, or fails when its time is over. A running job may become a parent that waits
 -- for its children (waiting-children); it fails when a child does whose failure concerns it.
+-- What wakes, or is signalled, is prioritized if it has a priority.
 local States = {}
 
 -- From which states; where a job goes is told by the picture.

@@ -44,7 +44,7 @@ function Suspension.keep(keys, id, signal)
   return true
 end
 
--- The signals reach the job: it waits for a worker, always in the stream, whatever it came from.
+-- The signals reach the job: it waits for a worker.
 function Suspension.resume(settlement, id, name, signals)
   local keys = settlement.keys
   local list = keys.signals .. id
@@ -53,8 +53,7 @@ function Suspension.resume(settlement, id, name, signals)
   end
   local all = table.concat(redis.call("LRANGE", list, 0, -1), ",")
   redis.call("ZREM", keys.suspended, id)
-  States.enter(keys, id, "waiting", "signals", "[" .. all .. "]")
-  Ready.append(keys, id, name)
+  Lanes.enter(keys, id, name, "signals", "[" .. all .. "]")
   settlement:event("resumed", id, "signal", signals[1].name)
 end
 
