@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from glidemq import FlowProducer, Job, JobNode, Queue, ValidationError, Worker
+from glidemq import FlowJob, FlowProducer, Job, JobNode, Queue, ValidationError, Worker
 from tests.testkit.server import ValkeyServer
 from tests.testkit.waiting import eventually
 
@@ -36,7 +36,7 @@ async def test_children_and_parent_of_an_urgent_flow_start_before_a_backlog(
 
     await queue.add_bulk([("batch", None, {"priority": 100}) for _ in range(10)])
     await queue.add_bulk([("batch", None) for _ in range(10)])
-    parts = [{"name": "part", "queue_name": queue.name} for _ in range(3)]
+    parts: list[FlowJob] = [{"name": "part", "queue_name": queue.name} for _ in range(3)]
     await flows.add({"name": "answer", "queue_name": queue.name, "children": parts}, priority=1)
     async with Worker[Any, Any](queue.name, take, connection=server.url):
         await eventually(lambda: len(order) == 24, "all jobs have started")
