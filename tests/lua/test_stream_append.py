@@ -210,7 +210,7 @@ def test_large_stream_is_trimmed_in_steps_that_stay_near_its_limit(driven: Drive
 def test_malformed_chunks_are_refused_before_anything_is_written(driven: DrivenQueue) -> None:
     driven.add()
     good: list[Any] = ["1", False, [2, 1, False, False], "t", "x"]
-    for bad in (
+    faulty: list[list[Any]] = [
         ["text"],
         [1, False, 2, "t", "x"],
         ["", False, 2, "t", "x"],
@@ -219,7 +219,8 @@ def test_malformed_chunks_are_refused_before_anything_is_written(driven: DrivenQ
         ["1", False, [], "t", "x"],
         ["1", False, 4, "t", "x"],
         ["1", False, 2, "t"],
-    ):
+    ]
+    for bad in faulty:
         reply = driven.call("stream_append", lane="l", call=1, era=0, chunks=good + bad)
         assert reply[0] == b"bad_argument"
     assert chunks(driven, "1") == []
