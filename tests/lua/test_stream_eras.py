@@ -26,6 +26,7 @@ STEPS = st.one_of(
             "write",
             "write",
             "complete",
+            "vanish",
             "fail",
             "retry",
             "release",
@@ -83,6 +84,10 @@ class Scene:
 
     def _complete(self, job: Started, _: ChunkSource) -> None:
         self.replies.append(self.driven.complete(job))
+
+    def _vanish(self, job: Started, _: ChunkSource) -> None:
+        """Completed, and removed at once."""
+        self.replies.append(self.driven.complete(job, retain=True))
 
     def _fail(self, job: Started, _: ChunkSource) -> None:
         self.replies.append(self.driven.fail(job, max_attempts=0)[0][0])

@@ -51,7 +51,7 @@ local function follow(keys, now)
     return
   end
   for _, id in ipairs(keys.changed) do
-    if redis.call("HEXISTS", keys.job .. id, JobStreams.MARK) == 1 then
+    if redis.call("EXISTS", keys.jstream .. id) == 1 then -- one that ends with the job may outlast it
       begin_era(keys, now)
       return
     end
