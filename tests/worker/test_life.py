@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -307,3 +308,25 @@ async def test_a_forced_close_reaches_a_job_before_its_first_step(
     await job.refresh()
     assert (len(cancelled), job.attempts_made) == (1, 0)
     await worker.close()
+
+
+async def test_a_revoked_job_of_a_worker_that_is_closed_by_force_is_not_said_to_have_crashed(
+    queue: Queue[Any, Any], start_worker: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "glidemq.cell")
+    running = asyncio.Event()
+
+    async def process(job: Job[Any, Any]) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    worker: Worker[Any, Any] = await start_worker(process)
+    job = await queue.add("job", None)
+    assert job is not None
+    await running.wait()
+    assert await queue.revoke(job.id) == "flagged"
+    await worker.close(force=True)  # before it has heard of that
+    await job.refresh()
+    assert (await job.get_state(), job.failed_reason) == ("failed", "revoked")
+    assert "was revoked: it has failed" in caplog.text
+    assert "killed its process" not in caplog.text

@@ -8,6 +8,7 @@ from collections import Counter
 from glidemq.clock import monotonic_ns
 from glidemq.commands.answer_budgets import RefusedByBudget
 from glidemq.commands.fail import FAILED
+from glidemq.commands.release import ENDED_ON_PURPOSE
 from glidemq.commands.step import LEASE_LOST
 from glidemq.errors import ConnectionError, GlideMQError
 from glidemq.pipeline.completer import Outcome
@@ -42,7 +43,7 @@ class CellObserver:
         if code != FAILED:
             return
         name, queue = lease.id.decode(errors="replace"), lease.pump.queue
-        if isinstance(crash_reason, str):
+        if isinstance(crash_reason, str) and crash_reason != ENDED_ON_PURPOSE:
             log.error("job %s of queue %r failed for good: it killed its process too often", name, queue)
         else:
             log.info("job %s of queue %r was revoked: it has failed instead of running again", name, queue)
