@@ -17,7 +17,8 @@ class QueueUsage(QueueHandle):
     async def get_flow_usage(self, parent_id: str) -> UsageTotals:
         """What a job and all its descendants have used, in whichever queues they are; zeros if there is none.
 
-        The tree is read in bounded calls; what jobs report meanwhile may be in or not.
+        The tree is read in bounded calls; what jobs report meanwhile may be in or not. Jobs that were removed, as by
+        `remove_on_complete`, are no longer in it; a budget and `get_usage_summary` go on counting what they have used.
         """
         self._check_open()
         return await flow_usage(self._connection, self.keys, check_job_id(parent_id))
