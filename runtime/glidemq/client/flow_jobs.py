@@ -9,11 +9,11 @@ from typing import Any, NotRequired, TypedDict, cast
 import orjson
 
 from glidemq.client.graph_order import dependencies_of, levels_of, topo_sort
-from glidemq.client.new_jobs import data_as_stored
-from glidemq.commands.enqueue import Family, JobRow
+from glidemq.client.new_jobs import data_as_stored, job_row
+from glidemq.commands.enqueue import Family
 from glidemq.commands.keys import QueueKeys
 from glidemq.errors import SerializationError, ValidationError
-from glidemq.options import JobOptions, WireOptions, check_job_name, check_queue_name, to_wire
+from glidemq.options import JobOptions, ParentJob, WireOptions, check_job_name, check_queue_name, to_wire
 from glidemq.options.nested import unknown_name
 from glidemq.payload import Payload
 from glidemq.payload.compression import Compression
@@ -84,27 +84,19 @@ class PlannedJob:
 
     def row(self) -> bytes:
         """What the server is told, once all ids are known."""
-        wire, parent = self.wire, self.parent
+        parent = self.parent
         family = Family(
             children=[child.member for child in self.children],
             parents=[dependent.member for dependent in self.dependents],
             parent_ids=orjson.dumps([dependent.id for dependent in self.dependents]),
             parent_queues=orjson.dumps([dependent.keys.queue for dependent in self.dependents]),
         )
-        return JobRow.pack(
+        return job_row(
             self.name,
             self.text,
-            wire.json,
-            delay_ms=wire.delay_ms,
-            priority=wire.priority,
-            lifo=wire.lifo,
-            ttl_ms=wire.ttl_ms,
-            attempts=wire.attempts,
-            custom_id=self.id,
-            parent_id=None if parent is None else parent.id,
-            parent_queue=None if parent is None else parent.keys.queue,
-            group=wire.group,
-            cost=wire.cost,
+            self.wire,
+            job_id=self.id,
+            parent=None if parent is None else ParentJob(parent.keys.queue, parent.id),
             family=family,
             budget_key=self.budget_key,
         )

@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias
 from glidemq.commands.enqueue import Family, JobRow
 from glidemq.errors import SerializationError, ValidationError
 from glidemq.job.record import In
-from glidemq.options import NO_OPTIONS, JobOptions, WireOptions, check_job_name, to_wire
+from glidemq.options import NO_OPTIONS, JobOptions, ParentJob, WireOptions, check_job_name, to_wire
 from glidemq.payload import Payload
 from glidemq.payload.compression import Compression
 
@@ -71,16 +71,19 @@ def job_row(
     wire: WireOptions,
     *,
     job_id: str | None = None,
+    parent: ParentJob | None = None,
     family: Family | None = None,
     budget_key: str | None = None,
 ) -> bytes:
     """The row of one job. job_id: the id that was reserved for it, if it has none of its own.
 
-    budget_key: that of its parents, if they stand elsewhere.
+    parent: the one job that waits for it, if its options do not say. budget_key: that of its flow, if the parents stand
+    elsewhere.
     """
-    if wire is NO_OPTIONS:
+    if wire is NO_OPTIONS and job_id is None:
         return JobRow.pack(name, data)
-    parent = wire.parents[0] if wire.parents and not wire.has_several_parents else None
+    if parent is None and wire.parents and not wire.has_several_parents:
+        parent = wire.parents[0]
     return JobRow.pack(
         name,
         data,
