@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from glidemq.commands.signal import SignalCommand
-from glidemq.job.model_calls import UNCHARGED_RUNS
+from glidemq.job.record import UNCHARGED_RUNS
 from tests.lua.driven_queue import DrivenQueue, Started
 from tests.lua.executed import execute
 from tests.lua.grouped_queue import GroupedQueue

@@ -89,13 +89,20 @@ def test_next_run_is_told_of_which_run_it_is_the_continuation_and_others_of_thei
 ) -> None:
     driven.add()
     first = driven.start_one()
-    assert "x-py:run" not in first.extras
+    assert "x-py:waited" not in first.extras
     suspend(driven, row_of(first))
     signal(driven, "1")
     second = driven.start_one()
-    assert second.extras["x-py:run"] == f"-{first.token}"
-    driven.release(second)
-    assert driven.start_one().extras["x-py:run"] != f"-{first.token}"
+    assert second.extras["x-py:waited"] == f"-{first.token}"
+    driven.release(second)  # it has not begun
+    third = driven.start_one()
+    assert third.extras["x-py:waited"] == f"-{first.token}"
+    suspend(driven, row_of(third))
+    signal(driven, "1")
+    fourth = driven.start_one()
+    assert fourth.extras["x-py:waited"] == f"-{third.token}"
+    driven.call("move_to_delayed", rows=[[*fourth.fence, fourth.entry_id, driven.now, False]])
+    assert "x-py:waited" not in driven.start_one().extras
 
 
 def test_signals_that_came_early_are_taken_up_in_the_same_call(driven: DrivenQueue) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -78,6 +79,34 @@ async def test_job_that_has_gone_on_elsewhere_meanwhile_runs_from_the_start(
         assert await job.wait_until_finished(poll=0.01) == "completed"
     assert runs == ["first", "second", "first"]
     assert job.return_value == "fresh"
+
+
+async def test_job_that_was_given_back_before_it_could_go_on_does_so_afterwards(
+    server: ValkeyServer, queue_name: str
+) -> None:
+    """Short jobs are fetched ahead; those that then wait behind a long one go back to the queue."""
+
+    def ask(job: SyncJob[Any, Any]) -> str:
+        def go_on(signals: tuple[Signal, ...]) -> str:
+            time.sleep(0.06 if job.data % 10 == 0 else 0)
+            return "goes on"
+
+        if not job.signals:
+            job.suspend(on_resume=go_on)
+        return "starts over"
+
+    async with (
+        AnyQueue(queue_name, connection=server.url) as queue,
+        Worker[Any, Any](queue_name, ask, connection=server.url),
+    ):
+        jobs = await queue.add_bulk([("ask", number) for number in range(200)])
+        for job in jobs:
+            await suspended(queue, job.id)
+        for job in jobs:
+            await queue.signal(job.id, "go")
+        for job in jobs:
+            assert await job.wait_until_finished(poll=0.01) == "completed"
+    assert {job.return_value for job in jobs} == {"goes on"}
 
 
 async def test_failure_of_what_is_done_then_is_an_attempt_and_the_next_one_starts_over(

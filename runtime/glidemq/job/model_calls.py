@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from glidemq.commands.report_tokens import ReportTokensCommand
 from glidemq.commands.stream_append import LEASE_LOST
@@ -17,9 +17,6 @@ from glidemq.options import duration_ms
 from glidemq.options.fallbacks import Fallback, fallback_at
 from glidemq.options.token_limiter import check_reported
 from glidemq.options.usage import JobUsage, UsageReport, usage_from_fields, usage_from_json
-
-# Runs that are followed by one from the top, and charge no attempt; the last field counts those that have none.
-UNCHARGED_RUNS: Final = ("stalledCount", "x-py:crashes", "x-py:restarts")
 
 
 class ModelCalls(DetourSteps[In, Out]):
@@ -66,7 +63,7 @@ class ModelCalls(DetourSteps[In, Out]):
     def _chunk_source(self) -> ChunkSource:
         """What makes the chunks of this run; those of one that started again get the next attempt's number."""
         fields = self._fields
-        attempt = self.attempts_made + sum(number(fields.get(name)) for name in UNCHARGED_RUNS)
+        attempt = self.runs_over
         if fields.get("state") != b"failed":
             attempt += 1
         options = self.opts

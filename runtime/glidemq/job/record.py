@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, Literal, Self, cast
+from typing import Any, Final, Generic, Literal, Self, cast
 
 from typing_extensions import TypeVar
 
@@ -26,6 +26,9 @@ log = logging.getLogger("glidemq.job")
 
 In = TypeVar("In", default=Any)
 Out = TypeVar("Out", default=Any)
+
+# What counts, beside failed attempts, runs that are followed by one from the top.
+UNCHARGED_RUNS: Final = ("stalledCount", "x-py:crashes", "x-py:restarts")
 
 _UNREAD: Any = object()
 _NO_FIELDS: Mapping[str, Any] = {}
@@ -101,9 +104,14 @@ class JobRecord(StoredProperties, Generic[In, Out]):
     _tokens_of_usage: int  # the total that `report_usage` gave in this run; -1: not called
 
     @property
-    def previous_run(self) -> bytes | None:
-        """Of a job that goes on after a signal: how the server named the run before this one."""
-        return self._fields.get("x-py:run")
+    def waited_run(self) -> bytes | None:
+        """The run that this one continues after a signal, as the server names it; None if there is none."""
+        return self._fields.get("x-py:waited")
+
+    @property
+    def runs_over(self) -> int:
+        """How many runs have ended and were followed, or may be, by one that starts from the top."""
+        return self.attempts_made + sum(number(self._fields.get(name)) for name in UNCHARGED_RUNS)
 
     def go_on_as(self, activated: JobRecord[Any, Any]) -> None:
         """Become the job's new run: what a function that was left waiting has in hand is the running job again."""

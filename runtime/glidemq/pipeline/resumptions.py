@@ -16,19 +16,22 @@ KEPT: Final = 1000
 
 
 class Resumption(NamedTuple):
-    """job: as its processor knows it. spent: how the job's hash names the run that was suspended."""
+    """job: as its processor knows it. waited: how the job's hash names the run that was suspended. runs_over: how many
+    of the job's runs had ended by then.
+    """
 
     job: Any
-    spent: bytes
+    waited: bytes
+    runs_over: int
     on_resume: Callable[[Any], Any]
 
 
 class Resumptions:
     """The `on_resume` of jobs that were suspended here.
 
-    One is called in the very next run only: the server names the run before, and where that is another one, the job
-    went on elsewhere meanwhile, and has perhaps waited for something else since. Written and read by: the threads that
-    run the queue's jobs.
+    One is called in the very next run only: the server names the run that has waited, and where that is another one, or
+    runs have ended since, the job went on elsewhere meanwhile. Written and read by: the threads that run the queue's
+    jobs.
     """
 
     def __init__(self) -> None:
@@ -43,7 +46,7 @@ class Resumptions:
             self._by_id.pop(job.id, None)
             while len(self._by_id) >= KEPT:
                 del self._by_id[next(iter(self._by_id))]
-            self._by_id[job.id] = Resumption(job, b"-" + job.token, request.on_resume)
+            self._by_id[job.id] = Resumption(job, b"-" + job.token, job.runs_over, request.on_resume)
 
     def take(self, job: AnyJob) -> Resumption | None:
         """What to call in this run; None: the processor. Whatever was kept for the job is forgotten."""
@@ -51,7 +54,7 @@ class Resumptions:
             return None
         with self._lock:
             kept = self._by_id.pop(job.id, None)
-        if kept is None or kept.spent != job.previous_run:
+        if kept is None or (kept.waited, kept.runs_over) != (job.waited_run, job.runs_over):
             return None
         kept.job.go_on_as(job)
         return kept

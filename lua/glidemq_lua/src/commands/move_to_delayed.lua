@@ -22,6 +22,7 @@ local function move(settlement, row)
   if data then
     redis.call("HSET", keys.job .. id, "data", data)
   end
+  Suspension.passed(keys, id)
   settlement:event("delay-changed", id, "delay", due - now)
   if group_key then
     Turns.step_back(settlement, id)

@@ -20,6 +20,7 @@ local function move(settlement, row)
   if not Dependencies.park(settlement, id, Lease.spent(token)) then
     return Replies.FAILED
   end
+  Suspension.passed(settlement.keys, id)
   if values[Run.FIRST] then
     Turns.step_back(settlement, id)
   end

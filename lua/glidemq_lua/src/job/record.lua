@@ -7,12 +7,12 @@ local FIELDS = {
   "state", "id", "name", "data", "opts", "timestamp", "attemptsMade", "priority", "revoked", "expireAt",
   "parentId", "parentIds", "groupKey", "cost", "schedulerName", "x-py:crashes", "lifo",
   "parentQueue", "parentQueues", "orderingSeq", "delay", "progress", "signals", "fallbackIndex", "budgetKey",
-  "stalledCount", "failedReason", "x-py:run", Restarts.FIELD,
+  "stalledCount", "failedReason", "x-py:waited", Restarts.FIELD,
 }
 local STATE, ID, NAME, DATA, OPTS, TIMESTAMP, ATTEMPTS_MADE, PRIORITY, REVOKED, EXPIRE_AT =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local PARENT_ID, PARENT_IDS, GROUP_KEY, COST, SCHEDULER_NAME, CRASHES = 11, 12, 13, 14, 15, 16
-local PARENT_QUEUE, ORDERING_SEQ, DELAY, SIGNALS, BUDGET_KEY, RUN = 18, 20, 21, 23, 25, 28
+local PARENT_QUEUE, ORDERING_SEQ, DELAY, BUDGET_KEY = 18, 20, 21, 25
 local FIRST_EXTRA = EXPIRE_AT
 local COUNT = #FIELDS
 
@@ -164,12 +164,12 @@ function Record.flags(values)
   return flags
 end
 
--- Passed on by name. The run before this one is of use to a job that goes on after a signal: see `on_resume`.
+-- Passed on by name.
 local function extras(values)
   local present
   for position = FIRST_EXTRA, COUNT do
     local value = values[position]
-    if value and not (position == DELAY and value == "0") and (position ~= RUN or values[SIGNALS]) then
+    if value and not (position == DELAY and value == "0") then
       present = present or {}
       present[FIELDS[position]] = value
     end

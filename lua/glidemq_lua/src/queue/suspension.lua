@@ -5,6 +5,9 @@ local Suspension = {}
 
 Suspension.TIMED_OUT = "Suspend timeout exceeded"
 
+-- The run that has waited, as the job's hash names it, for the next one to know whose continuation it is.
+Suspension.WAITED = "x-py:waited"
+
 -- Signals kept for one job, and their bytes together.
 local KEPT = 100
 local KEPT_BYTES = 1048576
@@ -57,13 +60,18 @@ function Suspension.resume(settlement, id, name, signals)
   settlement:event("resumed", id, "signal", signals[1].name)
 end
 
+-- The job goes on by a step of its own: what follows continues no wait.
+function Suspension.passed(keys, id)
+  redis.call("HDEL", keys.job .. id, Suspension.WAITED)
+end
+
 -- A running job waits for a signal from now on, for `timeout_ms` at the most unless that is 0; `reason` may be false.
 -- `run` takes the place of its holder's token. If signals came early, it goes on in the same call.
 function Suspension.suspend(settlement, id, name, reason, timeout_ms, run)
   local keys, now = settlement.keys, settlement.now
   local job = keys.job .. id
   redis.call("HDEL", job, "suspendReason", "suspendTimeout") -- of an earlier wait
-  local fields = { "suspendedAt", now, Lease.RUN, run }
+  local fields = { "suspendedAt", now, Lease.RUN, run, Suspension.WAITED, run }
   if reason and reason ~= "" then
     local size = #fields
     fields[size + 1], fields[size + 2] = "suspendReason", reason
