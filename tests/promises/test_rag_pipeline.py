@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from glidemq import Backoff, Budget, Fallback, FlowJob, FlowProducer, Job, Queue
-from tests.promises.rag_app import EMBED_TOKENS, HALF, INPUT_TOKENS, OUTPUT_TOKENS
+from glidemq import Budget, FlowProducer, Job, Queue
+from tests.promises.rag_app import EMBED_TOKENS, HALF, INPUT_TOKENS, OUTPUT_TOKENS, rag
 from tests.testkit.runtime import Runtime
 from tests.testkit.server import ValkeyServer
 from tests.testkit.waiting import eventually
@@ -26,38 +26,6 @@ async def queue(request: pytest.FixtureRequest, own_server: ValkeyServer) -> Asy
         yield queue
 
 
-def rag(queue: str, *, die: bool = False) -> FlowJob:
-    return {
-        "name": "rag",
-        "queue_name": queue,
-        "data": {"query": "How does it work?"},
-        "opts": {"estimated_tokens": 0},
-        "children": [
-            {
-                "name": "embed",
-                "queue_name": queue,
-                "data": {"step": "embed", "die": die},
-                "opts": {"lock_duration": 5, "estimated_tokens": EMBED_TOKENS},
-            },
-            {
-                "name": "generate",
-                "queue_name": queue,
-                "data": {"step": "generate"},
-                "opts": {
-                    "lock_duration": 60,
-                    "estimated_tokens": INPUT_TOKENS + OUTPUT_TOKENS,
-                    "fallbacks": [
-                        Fallback("never", "nobody", on=("ConnectionError",)),
-                        Fallback("claude", "anthropic", on=("OverloadedError",)),
-                    ],
-                    "attempts": 3,
-                    "backoff": Backoff.exponential(0.05),
-                },
-            },
-        ],
-    }
-
-
 async def has_ended(job: Job[Any, Any]) -> str | None:
     state = await job.get_state()
     return state if state in ("completed", "failed") else None
@@ -68,7 +36,7 @@ async def test_pipeline_answers_within_its_budget_after_an_outage_a_crash_and_a_
 ) -> None:
     async with FlowProducer(connection=own_server.url) as flows:
         node = await flows.add(
-            rag(queue.name, die=True), budget=Budget(max_total_tokens=5000, max_total_cost=1)
+            rag(*[queue.name] * 3, die=True), budget=Budget(max_total_tokens=5000, max_total_cost=1)
         )
         embed, generate = (child.job for child in node.children)
         runtime = await launch(APP, "--procs", "1").ready()
@@ -93,6 +61,7 @@ async def test_pipeline_answers_within_its_budget_after_an_outage_a_crash_and_a_
             "text": "written by claude",
             "approvals": ["approve"],
         }
+        assert (await queue.get_job_logs(node.job.id)).logs == ["goes on"]
         assert embed.attempts_made == 0
         assert generate.current_fallback is not None
         assert generate.current_fallback.provider == "anthropic"
@@ -118,7 +87,7 @@ async def test_retry_that_the_budget_has_no_room_for_ends_the_pipeline(
     """Enough for one attempt of everything, not for a second one after the outage."""
     async with FlowProducer(connection=own_server.url) as flows:
         enough = EMBED_TOKENS + INPUT_TOKENS + OUTPUT_TOKENS
-        node = await flows.add(rag(queue.name), budget=Budget(max_total_tokens=enough))
+        node = await flows.add(rag(*[queue.name] * 3), budget=Budget(max_total_tokens=enough))
         embed, generate = (child.job for child in node.children)
         runtime = await launch(APP, "--procs", "1").ready()
         assert await eventually(lambda: has_ended(node.job), what="the pipeline's end") == "failed"
