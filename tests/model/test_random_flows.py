@@ -22,7 +22,7 @@ from glidemq_lua import library_source
 from tests.model.flows.books import QUEUES
 from tests.model.flows.final_run import FlowFinalRun
 from tests.model.profiles import PATIENCE, lives
-from tests.testkit.server import ValkeyServer
+from tests.testkit.server import ValkeyServer, free_port
 from tests.testkit.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(PATIENCE)
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(PATIENCE)
 @pytest.fixture
 def node() -> Iterator[valkey.Valkey]:
     """A client of a cluster's only node, with the library."""
-    server = ValkeyServer("--cluster-enabled", "yes").start()
+    server = ValkeyServer("--cluster-enabled", "yes", "--cluster-port", str(free_port())).start()
     client: Any = server.client()
     client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
     wait_until(lambda: client.cluster("INFO")["cluster_state"] == "ok", "the cluster is up")
@@ -52,4 +52,4 @@ def _live(machine: type[RuleBasedStateMachine], client: Any, how: settings) -> N
 
 def test_random_lives_of_flows(node: valkey.Valkey) -> None:
     assert [key_slot(name.encode()) for name in QUEUES] == [9436, 9436, 1182]
-    _live(FlowFinalRun, node, lives(30, 45))
+    _live(FlowFinalRun, node, lives(15, 40))

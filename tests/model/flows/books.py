@@ -68,6 +68,10 @@ class FlowBooks(RuleBasedStateMachine):
         for queue in self.queues:
             queue.now = now
 
+    def some(self, which: int) -> list[FlowQueue]:
+        """One queue, or more often all of them."""
+        return [self.queues[which]] if which < len(self.queues) else self.queues
+
     # -- jobs
 
     def born(self, kin: Kin) -> None:
@@ -132,6 +136,9 @@ class FlowBooks(RuleBasedStateMachine):
         kin.holder = None
 
     # -- the server
+
+    def the_server_agrees(self) -> None:
+        """See FlowInvariants."""
 
     def look(self) -> None:
         self.before, self.pictures = self.pictures, dict(self.pictures)

@@ -45,7 +45,7 @@ class FlowFinalRun(FlowInvariants):
                 return
             moved = self.carry_everything()
             for queue in self.queues:
-                moved |= self.work(queue)
+                moved |= self.work_off(queue)
             if not moved:
                 self.help()
         assert not self.left(), "some jobs never end"
@@ -60,7 +60,7 @@ class FlowFinalRun(FlowInvariants):
                 moved = True
         return moved
 
-    def work(self, queue: FlowQueue) -> bool:
+    def work_off(self, queue: FlowQueue) -> bool:
         done = [run for run in self.current() if run.queue is queue]
         stepped = self.step(queue, 4, HOSTS[0], done)
         self.the_server_agrees()

@@ -5,10 +5,8 @@ from __future__ import annotations
 from hypothesis.stateful import invariant
 
 from tests.model.books import HOSTS
-from tests.model.flows.hosts import FlowHosts
 from tests.model.flows.kin import Kin, Purse
 from tests.model.flows.people import People
-from tests.model.flows.post import Post
 from tests.model.flows.producers import FlowProducers
 from tests.model.places import PLACES, counts_of, places_of
 
@@ -16,7 +14,7 @@ FORGOTTEN = "0"
 DONE, FAILED, VALUE = "depdone:", "x-py:depfailed:", "x-py:depvalue:"
 
 
-class FlowInvariants(FlowProducers, FlowHosts, Post, People):
+class FlowInvariants(FlowProducers, People):
     """One look at the server, and everything that is judged by it."""
 
     @invariant()

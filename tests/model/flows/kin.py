@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.lua.driven_queue import DrivenQueue, Started
+from tests.lua.driven_queue import DrivenQueue, Started, Stepped
 from tests.lua.families import member
+
+PATIENCE_MS = 60_000
+DROPS, WAKES = "remove", "continue"
+
+runs = itertools.count(1)
 
 
 class FlowQueue(DrivenQueue):
-    """Knows whether anything may have changed since somebody looked."""
+    """Knows whether anything may have changed since somebody looked; its runs have names of their own."""
 
     touched = True
+
+    def step(self, slots: int = 0, **arguments: Any) -> Stepped:
+        return super().step(slots, run=f"{self.name}-{next(runs)}", **arguments)
 
     def call(self, function: str, **arguments: Any) -> list[Any]:
         self.touched = True
         return super().call(function, **arguments)
 
 
-PATIENCE_MS = 60_000
-DROPS, WAKES, COUNTS = "remove", "continue", "ignore"
-
-
-@dataclass
+@dataclass(eq=False)
 class Purse:
     """The budget of one flow, in the queue of its root."""
 
@@ -47,7 +52,7 @@ class Purse:
         return sum(max(said - self.granted.get(token, 0), 0) for token, said in self.said.items())
 
 
-@dataclass
+@dataclass(eq=False)
 class Kin:
     """One job, from its add to its removal, and its own books about its children, by their names."""
 

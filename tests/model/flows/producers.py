@@ -19,6 +19,7 @@ POLICIES = [None, None, "ignore", "remove", "continue"]
 
 picks = st.integers(0, 99)
 where = st.integers(0, len(QUEUES) - 1)
+somewhere = st.integers(0, 2 * len(QUEUES))
 policies = st.sampled_from(POLICIES)
 estimates = st.sampled_from([None, None, 0, 20, 70])
 KINDS: list[dict[str, Any]] = [
