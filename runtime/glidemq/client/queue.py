@@ -45,6 +45,10 @@ class Queue(
     Constructing one does no I/O; it connects at first use, and belongs to the event loop of that use.
     `async with` closes it.
 
+    Only processors get instances of the type that they name. What a queue reads back, `job.data`, `job.return_value`
+    and the result of `add_and_wait`, are the values that the serializer gives: of JSON, a dict where a dataclass or a
+    model went in. A `TypedDict` describes it rightly on both sides.
+
     name: at most 256 characters, no curly braces or colons.
     connection: a URL, `ConnectionOptions`, or None for `GLIDEMQ_URL` and else the embedded server. Inside a processor
         that a supervisor runs, None is the gateway's connection, and the queue costs none of its own.

@@ -269,7 +269,7 @@ class JobRecord(StoredProperties, Generic[In, Out]):
     @property
     def data(self) -> In:
         """What the producer gave: JSON values, or an instance of the type that the processor's annotation
-        names.
+        names. What is read through a `Queue` is always JSON values: a dict where a dataclass or a model went in.
 
         {} (with `deserialization_failed`) when the stored text cannot be deserialized, and when the job was
         read with `exclude_data=True`.
