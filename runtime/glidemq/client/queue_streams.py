@@ -41,7 +41,8 @@ class StreamEntry:
 
     id: reading on from it (`last_id`) continues right behind.
     fields: what the processor gave to `stream`.
-    attempt: 1 for the job's first attempt; a later one starts over, so what came before it is void.
+    attempt: 1 for the job's first run; each that starts over has the next number, after failures, crashes and rate
+        limits alike, so that what came before is void. Runs that put out nothing leave gaps.
     """
 
     id: str

@@ -109,13 +109,13 @@ class Pipeline:
         ]
 
     async def show(self, asked: Asked) -> None:
-        """Print the draft word by word, as its model says it; an attempt that failed half-way is marked."""
+        """Print the draft word by word, as its model says it; where a run failed half-way, the next one starts over."""
         print_plain(f"\n{asked.question}", self._console, "bold")
-        attempt = 1
+        attempt: int | None = None
         async for entry in self.drafts.stream(asked.draft.id):
-            if entry.attempt != attempt:
-                attempt = entry.attempt
-                self._console.print(f"\n(attempt {attempt})", style="yellow")
+            if attempt is not None and entry.attempt != attempt:
+                self._console.print("\n(once more, from the beginning)", style="yellow")
+            attempt = entry.attempt
             self._console.print(entry.fields["t"], end=" ", markup=False, highlight=False, soft_wrap=True)
         self._console.print()
 
