@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from glidemq import JobStateError, ValidationError
+from glidemq import Job, JobStateError, ValidationError
 from tests.promises.dead_letters import AnyQueue, fill, letters, worker
 from tests.testkit.server import ValkeyServer
 from tests.testkit.waiting import eventually
@@ -199,3 +199,32 @@ async def test_letter_that_node_wrote_is_replayed(failing: AnyQueue, dead: AnyQu
     replayed = await failing.replay_dead_letter_job(letter.id)
     assert replayed is not None
     assert (replayed.name, replayed.data, replayed.opts) == ("bad", {"a": [1.5, "ü"]}, {})
+
+
+async def test_letters_of_jobs_that_were_retried_by_hand_go_without_doing_the_work_twice(
+    server: ValkeyServer, failing: AnyQueue, dead: AnyQueue
+) -> None:
+    first, second, third = await fill(server, failing, dead, 3)
+    runs: list[str] = []
+
+    async def note(job: Job[Any, Any]) -> None:
+        runs.append(job.id)
+
+    async with worker(server, failing, dead.name, processor=note):
+        for letter in (first, second):
+            retried = await failing.get_job(letter.data["originalJobId"])
+            assert retried is not None
+            await retried.retry()
+            assert await retried.wait_until_finished() == "completed"
+        found = await failing.replay_dead_letter_job(first.id)
+        assert found is not None and found.id == first.data["originalJobId"]
+        assert [letter.id for letter in await failing.get_dead_letter_jobs()] == [second.id, third.id]
+        assert await failing.replay_dead_letter_jobs() == 1
+        assert await failing.get_dead_letter_jobs() == []
+
+        async def replayed() -> bool:
+            return (await failing.get_dead_letter_summary()).replays.completed == 1
+
+        await eventually(replayed, "the third letter's job has completed")
+    originals = [letter.data["originalJobId"] for letter in (first, second, third)]
+    assert len(runs) == 3 and runs[:2] == originals[:2] and runs[2] not in originals

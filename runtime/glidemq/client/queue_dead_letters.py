@@ -116,6 +116,9 @@ class QueueDeadLetters(QueueInspection[In, Out], Generic[In, Out]):
         job_id, delay, deduplication and parent. Interrupted, or asked for twice at once, it makes one job: call it
         again.
 
+        A failed job that was retried by hand (`Job.retry`, `retry_jobs`) is not tried once more: the letter is removed,
+        and that job returned.
+
         Returns the new job; None if there is no such letter, no dead letter queue, or the job is gone already.
 
         Raises:
@@ -126,14 +129,14 @@ class QueueDeadLetters(QueueInspection[In, Out], Generic[In, Out]):
         if dead is None:
             return None
         self._check_open()
-        new_id = await Replayer(self._connection, self.keys, dead).replay(job_id)
-        return None if new_id is None else await self.get_job(new_id)
+        replay = await Replayer(self._connection, self.keys, dead).replay(job_id)
+        return None if replay is None else await self.get_job(replay.job_id)
 
     async def replay_dead_letter_jobs(self, count: int | None = None) -> int:
         """Try dead letters again, oldest first; how many were replayed.
 
-        count: how many at most; None and 0: all that have arrived by now. Those that fail again meanwhile are not
-        replayed twice.
+        count: how many letters at most; None and 0: all that have arrived by now. Those that fail again meanwhile are
+        not replayed twice; letters of jobs that were retried by hand go without a replay.
 
         Raises:
             ValidationError: a negative count, or no integer.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
@@ -26,6 +26,13 @@ SKIPPED_REPLAY: Final = "DLQ replay was skipped due to duplicate or deduplicated
 TRIES: Final = 3
 
 
+class Replay(NamedTuple):
+    """The job by which a letter is tried again; not a new one where the failed job itself was retried meanwhile."""
+
+    job_id: str
+    is_new: bool
+
+
 class Replayer:
     """Replays letters of the queue `keys` that lie in the queue `dead`.
 
@@ -39,8 +46,11 @@ class Replayer:
         self._keys = keys
         self._dead = dead
 
-    async def replay(self, letter_id: str) -> str | None:
-        """The id of the new job; None when there is no such letter.
+    async def replay(self, letter_id: str) -> Replay | None:
+        """What tries the letter again; None when there is no such letter.
+
+        A failed job that was retried by hand is not failed any more: its letter only goes, as its work would be done
+        twice. Should it fail again, that makes a new letter.
 
         Raises:
             JobStateError: this is no letter of this queue, or an option keeps it from being added.
@@ -49,22 +59,28 @@ class Replayer:
             letter = await self._connection.execute(ReadDeadLetterCommand(self._dead.meta, job_id=letter_id))
             if letter is None:
                 return None
-            added = await self._add(letter)
+            self._check_source(letter)
+            original = await self._original(letter)
+            if original is not None and original.get("state") != b"failed":
+                await self._remove(letter)
+                return Replay(cast(str, letter.original_id), is_new=False)
+            added = await self._add(letter, original)
             if added is SKIPPED:
                 raise JobStateError(SKIPPED_REPLAY)
             if added is not TOO_LATE:
                 await self._remove(letter)
-                return cast(str, added)
+                return Replay(cast(str, added), is_new=True)
         raise JobStateError(
             f"dead letter {letter_id} was not replayed: the clocks of two servers differ by a minute"
         )
 
-    async def _add(self, letter: StoredLetter) -> str | bool | None:
+    def _check_source(self, letter: StoredLetter) -> None:
         if letter.queue is None:
             raise JobStateError(MISSING_ORIGIN)
         if letter.queue != self._keys.queue:
             raise JobStateError(f"dead letter {letter.id} is from queue {letter.queue!r}, not from this one")
-        original = await self._original(letter)
+
+    async def _add(self, letter: StoredLetter, original: JobFields | None) -> str | bool | None:
         return await self._connection.execute(
             ReplayDeadLetterCommand(
                 self._keys.meta,
@@ -91,9 +107,9 @@ class Replayer:
         return f"{self._dead.queue}:{letter.id}:{letter.timestamp}"
 
     async def replay_all(self, letter_ids: list[str]) -> int:
-        """How many of them were replayed now; those gone meanwhile are left out."""
-        replayed = await asyncio.gather(*(self.replay(letter_id) for letter_id in letter_ids))
-        return sum(job_id is not None for job_id in replayed)
+        """How many of them were replayed now; those gone meanwhile, or retried by hand, are left out."""
+        replays = await asyncio.gather(*(self.replay(letter_id) for letter_id in letter_ids))
+        return sum(replay is not None and replay.is_new for replay in replays)
 
 
 def _row(letter: StoredLetter, original: JobFields | None) -> bytes:
