@@ -14,8 +14,6 @@ local SPEC = {
   resume = "?table",
 }
 
-local PAGE_JOBS = 100
-local PAGE_BYTES = 1048576
 -- Positions looked at per call: reading over a stream entry costs about 3 us.
 local BUDGET = 1000
 
@@ -33,15 +31,7 @@ Library.command("get_jobs", { "no-writes" }, SPEC, function(keys, args)
   else
     walk = Walk.start(segments, args.start, args["end"])
   end
-  local jobs, bytes = {}, 0
-  local function collect(id)
-    local flat = View.read(keys, id, args.exclude_data)
-    if flat then
-      jobs[#jobs + 1] = flat
-      bytes = bytes + View.size(flat)
-    end
-    return #jobs >= PAGE_JOBS or bytes >= PAGE_BYTES
-  end
+  local jobs, collect = View.page(keys, args.exclude_data)
   local rest = walk and Walk.advance(segments, walk, BUDGET, collect)
   return Replies.pack("ok", jobs, rest or false)
 end)

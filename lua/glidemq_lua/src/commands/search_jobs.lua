@@ -11,8 +11,6 @@
 -- many groups), and jobs of any state, are found by a scan for their hashes. In a cluster that walks over the one slot.
 local SPEC = { state = "?string", name = "?string", exclude_data = "?boolean", resume = "?table" }
 
-local PAGE_JOBS = 100
-local PAGE_BYTES = 1048576
 -- Positions looked at per call, 3 to 5 us each, and keys of the server per step of a scan.
 local BUDGET = 1000
 
@@ -27,19 +25,13 @@ local function resume_fault(resume)
 end
 
 -- A walk names the structure, but what stands there may be the trace of a job that is elsewhere by now.
-local function collector(keys, args, jobs)
-  local bytes = 0
+local function filtered(keys, args, add)
   return function(id)
     local values = redis.pcall("HMGET", keys.job .. id, "state", "name")
     if values.err or args.state and values[1] ~= args.state or args.name and values[2] ~= args.name then
       return false
     end
-    local flat = View.read(keys, id, args.exclude_data)
-    if flat then
-      jobs[#jobs + 1] = flat
-      bytes = bytes + View.size(flat)
-    end
-    return #jobs >= PAGE_JOBS or bytes >= PAGE_BYTES
+    return add(id)
   end
 end
 
@@ -82,8 +74,8 @@ Library.command("search_jobs", { "no-writes" }, SPEC, function(keys, args)
   if fault then
     return Replies.bad_argument("resume: " .. fault)
   end
-  local jobs = {}
-  local collect = collector(keys, args, jobs)
+  local jobs, add = View.page(keys, args.exclude_data)
+  local collect = filtered(keys, args, add)
   local segments = args.state and args.state ~= "waiting-children" and Listing.segments(keys, args.state)
   local rest
   if segments and not (resume and resume[1] == SCAN) then

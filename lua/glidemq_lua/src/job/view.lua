@@ -96,3 +96,19 @@ function View.size(flat)
   end
   return bytes
 end
+
+local PAGE_JOBS = 100
+local PAGE_BYTES = 1048576
+
+-- The jobs of one reply, as a list, and the function that adds one by its id: it answers true when the page is full.
+function View.page(keys, exclude_data)
+  local jobs, bytes = {}, 0
+  return jobs, function(id)
+    local flat = View.read(keys, id, exclude_data)
+    if flat then
+      jobs[#jobs + 1] = flat
+      bytes = bytes + View.size(flat)
+    end
+    return #jobs >= PAGE_JOBS or bytes >= PAGE_BYTES
+  end
+end
