@@ -54,6 +54,8 @@ app = App()
     concurrency=10,
     limiter=RateLimit(max=60, duration=60),
     token_limiter=TokenLimiter(max_tokens=100_000, duration=60),
+    estimated_tokens=1200,
+    estimated_cost={"input": 0.01, "output": 0.02},
 )
 async def infer(job: Job[Prompt, Answer]) -> Answer:
     assert_type(job.current_fallback, Fallback | None)
@@ -127,6 +129,7 @@ async def flowing(flows: FlowProducer) -> None:
             "queue_name": "ai",
             "data": {"query": "Why?"},
             "children": [{"name": "embed", "queue_name": "ai", "opts": {"lock_duration": 5, "attempts": 3}}],
+            "opts": {"estimated_tokens": {"input": 900, "output": 200}, "estimated_cost": 0.02},
         },
         budget=Budget(max_total_tokens=5000, on_exceeded="fail"),
     )

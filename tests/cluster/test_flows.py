@@ -159,7 +159,7 @@ async def test_a_running_job_waits_for_children_on_another_node(
 
 def calls(names: list[str], count: int, **opts: Any) -> FlowJob:
     """A root that uses nothing, after so many jobs in these queues that use ten tokens each."""
-    options: JobOptions = {"estimated_tokens": 12, "on_failure": "ignore", **opts}  # type: ignore[typeddict-item]
+    options: JobOptions = {"estimated_tokens": {"output": 12}, "on_failure": "ignore", **opts}  # type: ignore[typeddict-item]
     children: list[FlowJob] = [
         {"name": "call", "queue_name": names[number % len(names)], "data": 10, "opts": options}
         for number in range(count)
@@ -167,10 +167,11 @@ def calls(names: list[str], count: int, **opts: Any) -> FlowJob:
     return {"name": "sum", "queue_name": names[0], "opts": {"estimated_tokens": 0}, "children": children}
 
 
+@pytest.mark.parametrize("budget", [Budget(max_total_tokens=65), Budget(max_tokens={"output": 65})])
 async def test_a_budget_holds_for_jobs_on_all_nodes(
-    flows: FlowProducer, names: list[str], cluster: Cluster
+    flows: FlowProducer, names: list[str], cluster: Cluster, budget: Budget
 ) -> None:
-    node = await flows.add(calls(names, 15), budget=Budget(max_total_tokens=65))
+    node = await flows.add(calls(names, 15), budget=budget)
     assert await end_of(node.job) == "completed"
     # The sixth has 15 tokens left, the seventh 5.
     assert node.job.return_value == 60

@@ -143,7 +143,7 @@ def test_processors_estimate_counts_for_what_a_job_does_not_state(driven: Driven
     assert (reserved(driven), reserved(driven, "usedCost")) == (60, 0.375)
 
 
-@pytest.mark.parametrize("estimate", [{"tokens": "many"}, {"cost": True}, 5])
+@pytest.mark.parametrize("estimate", [{"tokens": "many"}, {"tokens": {"output": -1}}, {"cost": True}, 5])
 def test_malformed_estimate_of_a_processor_is_refused(driven: DrivenQueue, estimate: Any) -> None:
     driven.add()
     before = driven.snapshot()

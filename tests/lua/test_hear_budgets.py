@@ -65,6 +65,8 @@ def test_statements_to_a_budget_that_is_gone_let_the_job_run(driven: DrivenQueue
         (5, "beg", FORTY, False),
         (5, "ask", 40, False),
         (5, "ask", {"tokens": "40", "cost": False}, False),
+        (5, "ask", {"tokens": -1, "cost": False}, False),
+        (5, "ask", {"tokens": 40, "cost": {"output": "much"}}, False),
         (5, "use", False, {"tokens": 5}),
         (5, "use", False, {**usage(5), "born": "1"}),
         (5, "use", False, 5),

@@ -33,8 +33,20 @@ function Estimate.of(opts, assumed)
     decoded = ok and type(decoded) == "table" and decoded or {}
     tokens, cost = part(decoded[TOKENS_BY_CATEGORY]) or part(decoded[TOKENS]), part(decoded[COST])
   end
-  tokens, cost = tokens or assumed and part(assumed.tokens), cost or assumed and part(assumed.cost)
+  tokens, cost = tokens or assumed and assumed.tokens, cost or assumed and assumed.cost
   return (tokens or cost) and { tokens = tokens or false, cost = cost or false } or false
+end
+
+local function makes_sense(value)
+  if type(value) ~= "table" then
+    return not value or amount(value) ~= nil
+  end
+  for category, number in pairs(value) do
+    if type(category) ~= "string" or not amount(number) then
+      return false
+    end
+  end
+  return true
 end
 
 -- Why this is no estimate, or nil; it may be absent.
@@ -45,9 +57,8 @@ function Estimate.fault(estimate)
     return "the estimate must be a table"
   end
   for _, name in ipairs({ "tokens", "cost" }) do
-    local value = estimate[name]
-    if value and type(value) ~= "number" and type(value) ~= "table" then
-      return "the estimate of " .. name .. " must be a number or a table"
+    if not makes_sense(estimate[name]) then
+      return "the estimate of " .. name .. " must be a number of at least 0, or map texts to such"
     end
   end
   return nil
@@ -73,7 +84,7 @@ end
 -- The most that a run with this estimate adds to what an axis counts; nil if the estimate says nothing about it.
 -- A plain number of tokens counts as weighted.
 function Estimate.on(estimate, axis, weights)
-  local stated = part(estimate and estimate[axis.unit])
+  local stated = estimate and estimate[axis.unit] or nil
   if type(stated) == "table" then
     if axis.category then
       return stated[axis.category] or 0
