@@ -181,8 +181,8 @@ class FlowHosts(Post):
         row = [*run.started.fence, run.started.entry_id]
         assert run.queue.call("move_to_waiting_children", rows=[row])[2] == [code]
         if kin is not None and code == ACCEPTED:
-            goes_on = kin.has_all() or kin.woken_in == run.token
-            assert run.queue.state(run.id) == ("waiting" if goes_on else "waiting-children")
+            waits = not kin.has_all() and kin.woken_in != run.token
+            assert (run.queue.state(run.id) == "waiting-children") == waits
             kin.may_go_on = True  # that was judged here
         self.settle(run, code)
 
