@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import traceback
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from glidemq import Batch, BatchError, Job, Queue, SyncJob, UnrecoverableError
+from tests.testkit.waiting import eventually
 
 Start = Callable[..., Any]
 
@@ -86,3 +88,18 @@ async def test_batch_tells_once_of_what_it_raised(
     record = await record_of(caplog, queue, start_worker, process, batch=Batch(size=1))
     assert record.getMessage() == f"1 of 1 jobs in a batch of {queue.name!r} failed: ValueError: no"
     assert record.exc_info is None
+
+
+async def test_result_after_the_job_has_left_its_run_is_not_dropped_without_a_word(
+    caplog: pytest.LogCaptureFixture, queue: Queue[Any, Any], start_worker: Start
+) -> None:
+    async def swallow(job: Job[Any, Any]) -> str:
+        with contextlib.suppress(Exception):
+            await job.suspend()
+        return "after all"
+
+    job = await queue.add("n", None)
+    with caplog.at_level(logging.WARNING, "glidemq.processor"):
+        await start_worker(swallow)
+        await eventually(lambda: "returned a result, which is dropped" in caplog.text, "the warning")
+    assert await job.get_state() == "suspended"

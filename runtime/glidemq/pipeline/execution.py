@@ -15,7 +15,7 @@ from glidemq.job import AbortFlag, AbortSignal, Job, SyncJob
 from glidemq.job.stepping import drive, drive_blocking
 from glidemq.job.surroundings import Surroundings, enter
 from glidemq.pipeline.detours import until_answered
-from glidemq.pipeline.failure_log import log_failure, log_overrun
+from glidemq.pipeline.failure_log import log_dropped_result, log_failure, log_overrun
 from glidemq.pipeline.outcome import (
     TIMEOUT_REASON,
     JobOptionsOnWire,
@@ -123,6 +123,8 @@ class Execution:
 
     def _succeeded(self, run: Activated, value: Any, *, in_batch: bool = False) -> JobOutcome:
         if run.is_settled:
+            if value is not None and not in_batch:
+                log_dropped_result(self._queue, run.fence[0])
             return settled(run.fence)
         if run.flag.reason() == CancelReason.ABORT:
             return self._revoked(run)

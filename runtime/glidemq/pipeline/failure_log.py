@@ -43,6 +43,16 @@ def log_failure(
     )
 
 
+def log_dropped_result(queue: str, job_id: bytes) -> None:
+    """One line for a processor that has returned something although its job had left the run by a call of its own."""
+    log.warning(
+        "job %s of %r returned a result, which is dropped: it had ended its run before, by a call such as job.suspend"
+        " (does the processor catch what that raises? Let it through)",
+        job_id.decode(errors="replace"),
+        queue,
+    )
+
+
 def log_overrun(
     queue: str,
     job_id: bytes,
