@@ -33,11 +33,11 @@ def test_actors_due_together_are_replaced_one_after_the_other(supervise: Supervi
 
 
 def test_actor_that_has_grown_is_replaced(supervise: Supervise) -> None:
-    supervised = supervise(procs=1, max_rss=200 << 20).started()
-    supervised.order("actor-0-0", "grow", 250)
+    supervised = supervise(procs=1, max_rss=100 << 20).started()
+    supervised.order("actor-0-0", "grow", 125)
     supervised.order("actor-0-0", "done", 1)
     supervised.wait_for("actor-0-0", "ready", count=2)
-    assert "MB (--max-rss 210 MB)" in supervised.wait_for_log("is replaced: it uses")
+    assert "MB (--max-rss 105 MB)" in supervised.wait_for_log("is replaced: it uses")
 
 
 def test_actor_is_replaced_when_it_is_old(supervise: Supervise) -> None:
