@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 
 from glidemq.config import RuntimeConfig
+from glidemq.errors import ConfigurationError
 from glidemq_supervisor import manifest as manifests
 from glidemq_supervisor.app_probe_client import AppProbe
 from glidemq_supervisor.manifest import Manifest
@@ -122,7 +123,11 @@ class AppChangeover:
         assert probe.result is not None
         found, error = probe.result.manifest, probe.result.error
         if found is not None:
-            error = manifests.why_unservable(found)
+            try:
+                found = manifests.served_here(self._config, found)
+                error = manifests.why_unservable(found)
+            except ConfigurationError as problem:
+                error = str(problem)
             if error is None and self._purpose is not LoadPurpose.START:
                 error = manifests.why_not_reloadable(self._staffing.crews, found)
         if found is None or error is not None:

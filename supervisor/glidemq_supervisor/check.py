@@ -26,13 +26,17 @@ def run_check(config: RuntimeConfig, entry_points: EntryPoints | None = None) ->
     The server is not asked: a check must be safe to run anywhere, at any time.
     """
     result = _probe(config, entry_points or EntryPoints())
-    error = result.error
-    if result.manifest is not None:
-        error = manifests.why_unservable(result.manifest)
-    if result.manifest is None or error is not None:
+    manifest, error = result.manifest, result.error
+    if manifest is not None:
+        try:
+            manifest = manifests.served_here(config, manifest)
+        except ConfigurationError as problem:
+            return EXIT_USAGE, f"cells: {problem}"
+        error = manifests.why_unservable(manifest)
+    if manifest is None or error is not None:
         return EXIT_USAGE, f"app: {error}"
     try:
-        return EXIT_OK, "\n".join(_describe(config, result.manifest))
+        return EXIT_OK, "\n".join(_describe(config, manifest))
     except ConfigurationError as problem:
         return EXIT_USAGE, f"cells: {problem}"
 

@@ -76,7 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--pool",
         metavar="NAME=N,…",
-        help="actor processes of the app's pools, such as fast=2,slow=auto (default: the app's own, or --procs)",
+        help="actor processes of the app's pools, such as fast=2,slow=auto; 0: not on this host (default: the "
+        "app's own, or --procs)",
     )
     add("--max-procs", metavar="N", help="slots kept for SIGTTIN (default: twice --procs)")
     add("--cells", metavar="N", help="gateways, or auto: one per NUMA node (default), or per-core")

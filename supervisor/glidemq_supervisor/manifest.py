@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, get_args
 
 from glidemq.config import RuntimeConfig
@@ -13,6 +13,32 @@ from glidemq.errors import ConfigurationError
 from glidemq.process_spec import Crew, Role
 
 Manifest = Mapping[str, Any]
+
+
+def served_here(config: RuntimeConfig, manifest: Manifest) -> Manifest:
+    """The manifest without the queues of pools that other hosts serve: `--pool slow=0`.
+
+    Raises:
+        ConfigurationError: there is no such pool, or nothing is left.
+    """
+    elsewhere = {pool for pool, size in config.pool if size == 0}
+    if not elsewhere:
+        return manifest
+    pools = sorted({queue.get("pool", DEFAULT_POOL) for queue in manifest["queues"]})
+    for pool in sorted(elsewhere):
+        _check_is_pool(pool, pools, manifest)
+    queues = [queue for queue in manifest["queues"] if queue.get("pool", DEFAULT_POOL) not in elsewhere]
+    if manifest["queues"] and not queues:
+        raise ConfigurationError(f"--pool leaves nothing of {manifest['app']} to be served here")
+    return {**manifest, "queues": queues}
+
+
+def _check_is_pool(pool: str, pools: Sequence[str], manifest: Manifest) -> None:
+    if pool not in pools:
+        raise ConfigurationError(
+            f"--pool {pool}: no processor of {manifest['app']} runs in a pool of this name"
+            f"{did_you_mean(pool, pools)}; its pools are {', '.join(pools)}"
+        )
 
 
 def crews_of(manifest: Manifest) -> list[Crew]:
@@ -33,13 +59,9 @@ def sizes_of(config: RuntimeConfig, manifest: Manifest, cores: int) -> dict[Crew
     """
     crews = crews_of(manifest)
     served = sorted({crew.pool for crew in crews})
-    given = dict(config.pool)
+    given = {pool: size for pool, size in config.pool if size != 0}  # others are not served here
     for pool in given:
-        if pool not in served:
-            raise ConfigurationError(
-                f"--pool {pool}: no processor of {manifest['app']} runs in a pool of this name"
-                f"{did_you_mean(pool, served)}; its pools are {', '.join(served)}"
-            )
+        _check_is_pool(pool, served, manifest)
     declared = manifest.get("pools", {})
     sizes: dict[Crew, int] = {}
     for crew in crews:

@@ -105,6 +105,26 @@ async def test_pool_that_nobody_uses_is_refused_before_anything_starts(
         assert not client.keys("*batch*")
 
 
+async def test_host_serves_only_the_pools_that_are_not_given_to_others(
+    start: Start, own_server: ValkeyServer, effects: Path
+) -> None:
+    runtime = await start("app", "--pool", "batch=0").ready()
+    async with (
+        Queue[Any, int]("batch", connection=own_server.url) as batch,
+        Queue[Any, int]("live", connection=own_server.url) as live,
+    ):
+        waiting = await batch.add("wait", 1)
+        assert await live.add_and_wait("now", 1) > 0
+        assert len(await live.get_workers()) == 1
+        assert await batch.get_workers() == []
+        runtime.signal(signal.SIGHUP)
+        await runtime.logged("reloaded: ")
+        assert await live.add_and_wait("now", 2) > 0
+        assert waiting is not None and await waiting.get_state() == "waiting"
+    assert "not reloaded" not in runtime.log()
+    assert runtime.stop() == 0
+
+
 @pytest.mark.parametrize(
     "more", [[], ["--preload"], ["--cells", "per-core"]], ids=["forked", "preloaded", "cells"]
 )

@@ -13,6 +13,7 @@ from glidemq_supervisor.manifest import (
     crews_of,
     describe,
     merged,
+    served_here,
     sizes_of,
     why_not_reloadable,
     why_unservable,
@@ -50,6 +51,26 @@ def test_size_for_a_pool_that_runs_nothing_is_refused_with_what_was_meant() -> N
         ConfigurationError, match=r"--pool fats: .*did you mean 'fast'.*its pools are default, fast"
     ):
         sizes({"fats": 2})
+
+
+def here(pool: Any) -> list[str]:
+    config = RuntimeConfig(url="valkey://127.0.0.1:9", environ={}, pool=pool)
+    return [queue["name"] for queue in served_here(config, manifest(SYNC, FAST, ASYNC))["queues"]]
+
+
+def test_pool_of_size_0_is_left_to_other_hosts() -> None:
+    assert here({}) == here({"fast": 3}) == ["thumbs", "live", "infer"]
+    assert here({"fast": 0}) == ["thumbs", "infer"]
+    assert here({"default": 0, "fast": 2}) == ["live"]
+    config = RuntimeConfig(url="valkey://127.0.0.1:9", environ={}, procs=3, pool={"default": 0, "fast": 2})
+    assert list(sizes_of(config, served_here(config, manifest(SYNC, FAST)), cores=8).values()) == [2]
+
+
+def test_host_without_any_pool_and_pools_that_are_none_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="--pool leaves nothing of shop:app to be served here"):
+        here({"fast": 0, "default": 0})
+    with pytest.raises(ConfigurationError, match=r"--pool fats: .*did you mean 'fast'"):
+        here({"fats": 0})
 
 
 def test_reload_may_not_add_a_pool() -> None:

@@ -36,15 +36,15 @@ def check_pool_name(name: object) -> str:
     return name
 
 
-def check_pool_size(procs: object) -> PoolSize | None:
+def check_pool_size(procs: object, *, least: int = 1) -> PoolSize | None:
     """The size of a pool, None where it is left to `--procs`. Raises ValidationError."""
     if procs is None:
         return None
     if isinstance(procs, str) and procs == "auto":
         return "auto"
-    if isinstance(procs, bool) or not isinstance(procs, int) or not 1 <= procs <= MAX_PROCS:
+    if isinstance(procs, bool) or not isinstance(procs, int) or not least <= procs <= MAX_PROCS:
         raise ValidationError(
-            f"procs of a pool must be 'auto' or an integer from 1 to {MAX_PROCS}, not {procs!r:.40}"
+            f"procs of a pool must be 'auto' or an integer from {least} to {MAX_PROCS}, not {procs!r:.40}"
         )
     return procs
 

@@ -160,7 +160,7 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class PoolSizes:
-    """Names of pools and their sizes, written `fast=2,slow=auto`, or as a table in a file."""
+    """Names of pools and their sizes, written `fast=2,slow=auto`, or as a table in a file; 0: not on this host."""
 
     def read(self, text: str, name: str) -> dict[str, Any]:
         sizes: dict[str, Any] = {}
@@ -179,7 +179,7 @@ class PoolSizes:
         except (TypeError, ValueError):
             raise ConfigurationError(f"{name} must look like fast=2,slow=auto, not {value!r}") from None
         try:
-            checked = {check_pool_name(pool): check_pool_size(size) for pool, size in sizes.items()}
+            checked = {check_pool_name(pool): check_pool_size(size, least=0) for pool, size in sizes.items()}
         except ValidationError as error:
             raise ConfigurationError(f"{name}: {error}") from None
         if None in checked.values():
