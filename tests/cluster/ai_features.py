@@ -36,6 +36,9 @@ async def vector_search(scene: Scene) -> None:
     await scene.ended(3)
     found = await queue.vector_search([1, 0], filter="@kind:{near} @state:{completed}")
     assert [match.job.data["vector"] for match in found] == [[1.0, 0.1], [1.0, 0.4]]
+    await found[0].job.store_vector("embedding", [0.0, 1.0], {"kind": "far"})
+    found = await queue.vector_search([0, 1], filter="@kind:{far}", k=2)
+    assert {tuple(match.job.data["vector"]) for match in found} == {(1.0, 0.1), (0.0, 1.0)}
     with pytest.raises(SearchUnavailableError):
         await queue.vector_search([1, 0], fallback=False)
 

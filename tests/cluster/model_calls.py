@@ -46,6 +46,11 @@ async def token_stream(scene: Scene) -> None:
         assert [(entry.attempt, entry.fields["t"]) for entry in entries] == [
             (attempt, str(number)) for attempt in (1, 2) for number in range(20)
         ]
+    await scene.ended(30)
+    last = (await scene.queue.read_stream(ids[0]))[-1].id
+    appended = await (await scene.job(ids[0])).stream({"t": "by somebody else"})
+    (entry,) = await scene.queue.read_stream(ids[0], last_id=last, block=1)
+    assert (entry.id, entry.fields) == (appended, {"t": "by somebody else"})
 
 
 async def fallbacks(scene: Scene) -> None:
