@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -219,6 +220,34 @@ async def test_a_taken_id_adds_nothing_and_nobody_waits_for_it(server: ValkeySer
         reference = {"queue": queue_name, "id": parent.id}
         assert await children.add("n", 2, job_id="mine", parent=reference) is None
         assert await parent.get_children_values() == {}
+
+
+async def test_a_child_that_is_added_twice_at_once_is_waited_for(
+    server: ValkeyServer, queue_name: str
+) -> None:
+    runs: list[str] = []
+
+    async def crawl(job: Job[Any, Any]) -> Any:
+        runs.append(job.id)
+        if len(runs) == 1:
+            parent = ParentJob(job.queue_name, job.id)
+            pages = [children.add("square", 6, job_id="page", parent=parent) for _ in range(3)]
+            assert [page is None for page in await asyncio.gather(*pages)].count(False) == 1
+            await job.move_to_waiting_children()
+        return await job.get_children_values()
+
+    async with (
+        Queue[Any, Any](queue_name, connection=server.url) as queue,
+        Queue[Any, Any](f"{queue_name}-c", connection=server.url) as children,
+        Worker[Any, Any](queue_name, crawl, connection=server.url),
+    ):
+        parent = await queue.add("crawl", None)
+        assert parent is not None
+        await eventually(lambda: _equals(parent.get_state, "waiting-children"), what="the wait")
+        async with Worker[Any, Any](children.name, square, connection=server.url):
+            values = (await end_of(queue, parent)).return_value
+    assert values == {f"glide:{{{children.name}}}:page": 36}
+    assert len(runs) == 2
 
 
 async def test_a_full_queue_takes_no_child_and_nobody_waits_for_it(

@@ -7,12 +7,15 @@ import orjson
 from glidemq.client.new_jobs import PreparedJob, job_row
 from glidemq.commands.add_flow import AddFlowCommand
 from glidemq.commands.enqueue import Family
+from glidemq.commands.get_job import GetJobCommand
 from glidemq.commands.hear_children import ChildNews, HearChildrenCommand
 from glidemq.commands.keys import QueueKeys
 from glidemq.commands.register_child import RegisterChildCommand
 from glidemq.commands.reserve_ids import ReserveIdsCommand
+from glidemq.commands.tell_again import TellAgainCommand
 from glidemq.connection.connection import Connection
 from glidemq.errors import UnknownOutcomeError, ValidationError
+from glidemq.job.family_steps import parents_of
 from glidemq.options import ParentJob, WireOptions
 
 
@@ -55,10 +58,10 @@ async def add_child(
     except UnknownOutcomeError:
         raise  # it may have been added: the parents go on waiting, and find out if it was not
     except BaseException:
-        await _withdraw(connection, keys, registered, member)
+        await _withdraw(connection, keys, registered, job_id)
         raise
     if taken is not None:
-        await _withdraw(connection, keys, registered, member)
+        await _withdraw(connection, keys, registered, job_id)
         return None
     return job_id
 
@@ -81,11 +84,26 @@ def _row(new: PreparedJob[object], keys: QueueKeys, job_id: str, budget_key: str
     )
 
 
-async def _withdraw(connection: Connection, keys: QueueKeys, parents: list[ParentJob], member: str) -> None:
-    """The job is not going to be: nobody waits for it any more."""
-    for queue, ids in _by_queue(parents).items():
-        rows = [ChildNews.pack(parent_id, member, "remove", "not added") for parent_id in ids]
+async def _withdraw(connection: Connection, keys: QueueKeys, parents: list[ParentJob], job_id: str) -> None:
+    """This job is not going to be: nobody waits for it any more.
+
+    But somebody else may have added a job of that id as a child of the same parents: those wait for that one, and hear
+    once more how it has ended if it has, as they were promised a new one since.
+    """
+    fields = await connection.execute(GetJobCommand(keys.meta, job_id=job_id, exclude_data=True))
+    others = parents_of(fields) if fields is not None else []
+    for queue, ids in _by_queue([parent for parent in parents if parent not in others]).items():
+        rows = [
+            ChildNews.pack(parent_id, f"{keys.base}:{job_id}", "remove", "not added") for parent_id in ids
+        ]
         await connection.execute(HearChildrenCommand(QueueKeys(keys.prefix, queue).meta, rows=rows))
+    again = [
+        (job_id, QueueKeys(keys.prefix, parent.queue).base, parent.id)
+        for parent in parents
+        if parent in others
+    ]
+    if again:
+        await connection.execute(TellAgainCommand(keys.meta, rows=again))
 
 
 def _by_queue(parents: list[ParentJob] | tuple[ParentJob, ...]) -> dict[str, list[str]]:

@@ -91,17 +91,22 @@ class FamilySteps(DetourSteps[In, Out]):
         fields: JobFields | None = yield GetJobCommand(self._queue_key, job_id=self.id, exclude_data=True)
         if fields is None:
             raise self._gone()
-        parents = [
-            ParentJob(queue, job_id)
-            for queue, job_id in zip(
-                _texts(fields.get("parentQueues")), _texts(fields.get("parentIds")), strict=False
-            )
-        ]
-        queue, job_id = fields.get("parentQueue"), fields.get("parentId")
-        if queue and job_id:
-            only = ParentJob(queue.decode(), job_id.decode())
-            parents = [only, *(parent for parent in parents if parent != only)]
-        return parents
+        return parents_of(fields)
+
+
+def parents_of(fields: JobFields) -> list[ParentJob]:
+    """The jobs that wait for one, as the fields of its hash tell."""
+    parents = [
+        ParentJob(queue, job_id)
+        for queue, job_id in zip(
+            _texts(fields.get("parentQueues")), _texts(fields.get("parentIds")), strict=False
+        )
+    ]
+    queue, job_id = fields.get("parentQueue"), fields.get("parentId")
+    if queue and job_id:
+        only = ParentJob(queue.decode(), job_id.decode())
+        parents = [only, *(parent for parent in parents if parent != only)]
+    return parents
 
 
 def _field_steps(queue_key: str, rows: Iterable[tuple[str, str]]) -> Steps[list[bytes | None]]:
