@@ -75,16 +75,17 @@ class CompletedEvent(Event):
 
 @dataclass(frozen=True, slots=True)
 class FailedEvent(Event):
-    """`failed`: no attempt is left. Expiry and revocation have events of their own."""
+    """`failed`: no attempt is left, or a running job was revoked. Others that are revoked, or expire, have events of
+    their own."""
 
     failed_reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class RetryingEvent(Event):
-    """`retrying`: an attempt failed; the next one comes in `delay` seconds.
+    """`retrying`: an attempt failed, or a RateLimitError puts the job off; it runs again in `delay` seconds.
 
-    attempts_made: how many have failed so far, this one included.
+    attempts_made: how many have failed so far, this one included; one that was put off has not.
     """
 
     failed_reason: str
