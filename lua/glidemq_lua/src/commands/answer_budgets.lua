@@ -10,13 +10,12 @@
 local ROW = { "string", "number", "string" }
 local KNOWN = { granted = true, free = true, wait = true, fail = true, pause = true, again = true }
 
+local function fault_of(row)
+  return not KNOWN[row[3]] and "nobody knows what " .. row[3] .. " means"
+end
+
 Library.command("answer_budgets", { "allow-oom" }, { rows = "table" }, function(keys, args, now)
-  local fault = Arguments.row_fault(args.rows, ROW)
-  for number = 1, fault and 0 or #args.rows do
-    if not KNOWN[args.rows[number][3]] then
-      fault = "row " .. number .. ": nobody knows what " .. args.rows[number][3] .. " means"
-    end
-  end
+  local fault = Arguments.row_fault(args.rows, ROW, fault_of)
   if fault then
     return Replies.bad_argument(fault)
   end

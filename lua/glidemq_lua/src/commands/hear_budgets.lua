@@ -11,27 +11,19 @@ local ROW = { "string", "string", "number", "string", "any", "any" }
 local SAID = { ask = true, use = true, ["end"] = true, ["return"] = true }
 local USAGE = { born = "number", tokens = "table", total_tokens = "number", costs = "table", total_cost = "number" }
 
-local function fault_of(rows)
-  local fault = Arguments.row_fault(rows, ROW)
-  for number = 1, fault and 0 or #rows do
-    local row = rows[number]
-    if not SAID[row[4]] then
-      return "row " .. number .. ": nobody knows what " .. row[4] .. " means"
-    elseif row[6] and type(row[6]) ~= "table" then
-      return "row " .. number .. ": the usage must be a table"
-    elseif row[7] and type(row[7]) ~= "table" then
-      return "row " .. number .. ": the parents must be an array"
-    end
-    fault = Estimate.fault(row[5]) or row[6] and Arguments.fault(row[6], Arguments.checks(USAGE))
-    if fault then
-      return "row " .. number .. ": " .. fault
-    end
+local function fault_of(row)
+  if not SAID[row[4]] then
+    return "nobody knows what " .. row[4] .. " means"
+  elseif row[6] and type(row[6]) ~= "table" then
+    return "the usage must be a table"
+  elseif row[7] and type(row[7]) ~= "table" then
+    return "the parents must be an array"
   end
-  return fault
+  return Estimate.fault(row[5]) or row[6] and Arguments.fault(row[6], Arguments.checks(USAGE))
 end
 
 Library.command("hear_budgets", { "allow-oom" }, { rows = "table" }, function(keys, args, now)
-  local fault = fault_of(args.rows)
+  local fault = Arguments.row_fault(args.rows, ROW, fault_of)
   if fault then
     return Replies.bad_argument(fault)
   end
