@@ -104,6 +104,16 @@ def test_job_without_an_estimate_runs_beside_one_that_uses_nothing(driven: Drive
     assert driven.step(10).ids == []
 
 
+def test_jobs_without_estimates_do_not_start_side_by_side_once_all_is_used(driven: DrivenQueue) -> None:
+    add_budgeted(driven, budgeted(driven, "a"), budgeted(driven, "b"))
+    job = driven.start_one()
+    report(driven, job, 100)
+    driven.pass_time(20_000)
+    assert (driven.step(10).ids, reserved(driven)) == ([], 0)
+    driven.complete(job)
+    assert driven.start_one().id == "b"  # exactly the limit is not too much
+
+
 def test_job_without_an_estimate_waits_for_what_others_have_reserved(driven: DrivenQueue) -> None:
     add_budgeted(driven, estimating(driven, "stated", estimated_tokens=10), budgeted(driven, "a"))
     [stated] = driven.step(10).started
