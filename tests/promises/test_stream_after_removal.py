@@ -66,3 +66,15 @@ async def test_output_of_job_that_somebody_removes_goes_with_it(queue: AnyQueue)
     assert await queue.read_stream(job.id) == []
     with pytest.raises(JobNotFoundError):
         await followed(queue, job.id)
+
+
+async def test_output_of_a_removed_job_stays_no_longer_than_its_stream_ttl(
+    server: ValkeyServer, queue: AnyQueue, raw: Any
+) -> None:
+    async def call(job: Job[Any, Any]) -> None:
+        await job.stream({"t": "x"})
+
+    job = await added(queue, remove_on_complete=True, stream_ttl=20)
+    async with Worker[Any, Any](queue.name, call, connection=server.url):
+        await eventually(lambda: not raw.exists(queue.keys.job(job.id)), "the job is removed")
+    assert 0 < raw.pttl(queue.keys.jstream(job.id)) <= 20_000
