@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, get_args
 
 from glidemq.config import RuntimeConfig
-from glidemq.config.pools import DEFAULT_POOL
+from glidemq.config.pools import DEFAULT_POOL, PoolSize
 from glidemq.config.suggestion import did_you_mean
 from glidemq.errors import ConfigurationError
 from glidemq.process_spec import Crew, Role
@@ -59,7 +59,9 @@ def sizes_of(config: RuntimeConfig, manifest: Manifest, cores: int) -> dict[Crew
     """
     crews = crews_of(manifest)
     served = sorted({crew.pool for crew in crews})
-    given = {pool: size for pool, size in config.pool if size != 0}  # others are not served here
+    given: dict[str, PoolSize] = {
+        pool: size for pool, size in config.pool if size != 0
+    }  # others are not served here
     for pool in given:
         _check_is_pool(pool, served, manifest)
     declared = manifest.get("pools", {})

@@ -62,7 +62,8 @@ def test_pool_of_size_0_is_left_to_other_hosts() -> None:
     assert here({}) == here({"fast": 3}) == ["thumbs", "live", "infer"]
     assert here({"fast": 0}) == ["thumbs", "infer"]
     assert here({"default": 0, "fast": 2}) == ["live"]
-    config = RuntimeConfig(url="valkey://127.0.0.1:9", environ={}, procs=3, pool={"default": 0, "fast": 2})
+    sizes: Any = {"default": 0, "fast": 2}
+    config = RuntimeConfig(url="valkey://127.0.0.1:9", environ={}, procs=3, pool=sizes)
     assert list(sizes_of(config, served_here(config, manifest(SYNC, FAST)), cores=8).values()) == [2]
 
 
