@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from glidemq import FlowJob, FlowProducer, Job, JobNode, Queue, ValidationError, Worker
+from tests.testkit.effects import History
+from tests.testkit.runtime import Runtime
 from tests.testkit.server import ValkeyServer
 from tests.testkit.waiting import eventually
+
+APP = "tests.promises.basics_app:app"
 
 AnyQueue = Queue[Any, Any]
 
@@ -42,6 +46,29 @@ async def test_children_and_parent_of_an_urgent_flow_start_before_a_backlog(
         await eventually(lambda: len(order) == 24, "all jobs have started")
     assert order[:3] == ["part"] * 3
     assert order.index("answer") <= 4, "the parent waited behind the backlog"
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_actor_processes_start_an_urgent_flow_before_a_backlog(
+    launch: Callable[..., Runtime], own_server: ValkeyServer, history: History, kind: str
+) -> None:
+    async with (
+        AnyQueue(f"{kind}-order", connection=own_server.url) as queue,
+        FlowProducer(connection=own_server.url) as flows,
+    ):
+        await launch(APP, "--procs", "1").ready()
+        # It holds the only slot, so that what follows is chosen from all of them.
+        first = await queue.add("first", "gate")
+        assert first is not None
+        await eventually(lambda: history.runs_of(first.id), "the first one runs")
+        await queue.add_bulk([("batch", None, {"priority": 100}) for _ in range(10)])
+        parts: list[FlowJob] = [{"name": "part", "queue_name": queue.name}]
+        flow = await flows.add({"name": "answer", "queue_name": queue.name, "children": parts}, priority=1)
+        history.open_gate("order")
+        await eventually(lambda: len(history.finished()) == 13, "all have run")
+        started = [run.id for run in history.runs()]
+    assert started[:2] == [first.id, flow.children[0].job.id]
+    assert started.index(flow.job.id) <= 3, "the parent waited behind the backlog"
 
 
 def priorities(node: JobNode) -> dict[str, int]:
