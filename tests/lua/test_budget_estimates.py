@@ -170,6 +170,7 @@ def test_malformed_estimate_of_a_processor_is_refused(driven: DrivenQueue, estim
         ({"estimatedTokens": 40, "x-py:estimatedTokens": {"output": 30}}, 30),
         ({"estimatedTokens": 40, "x-py:estimatedTokens": "many"}, 40),
         ({"estimatedTokens": 40, "x-py:estimatedTokens": {"output": 30, "input": -5, "other": "x"}}, 30),
+        ({"estimatedTokens": 40, "x-py:estimatedTokens": [30]}, 40),
         ({"estimatedTokens": -40}, 100),
         ({"estimatedTokens": None}, 100),
         ({"x-py:estimatedCost": 5}, 100),

@@ -16,6 +16,9 @@ local function part(value)
   end
   local amounts = {}
   for category, number in pairs(value) do
+    if type(category) ~= "string" then
+      return nil
+    end
     amounts[category] = amount(number)
   end
   return amounts
