@@ -20,6 +20,7 @@ from tests.model.picture import Picture, take_picture
 # In a cluster the first two share a slot.
 QUEUES = ("flows-a", "flows-b1357", "flows-c")
 OUTBOX = "x-py:outbox"
+GROUP = "k"
 
 names = itertools.count()
 
@@ -147,7 +148,7 @@ class FlowBooks(RuleBasedStateMachine):
             queue.touched = False
             ids = [kin.id for kin in self.kin.values() if kin.queue is queue]
             last_event = self.before[queue.name].last_event
-            self.pictures[queue.name] = take_picture(queue, ids, HOSTS, (), last_event)
+            self.pictures[queue.name] = take_picture(queue, ids, HOSTS, (GROUP,), last_event)
         parents = [kin for kin in self.kin.values() if kin.is_parent and kin.queue in self.looked_at]
         pipe = self.client.pipeline(transaction=False)
         for queue in self.looked_at:

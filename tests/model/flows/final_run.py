@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.model.books import HOSTS, LOCK_MS
 from tests.model.final_run import DAY_MS, KEPT
-from tests.model.flows.books import OUTBOX, names
+from tests.model.flows.books import GROUP, OUTBOX, names
 from tests.model.flows.invariants import FlowInvariants
 from tests.model.flows.kin import FlowQueue, Kin
 from tests.model.moves import ENDED
@@ -115,4 +115,5 @@ class FlowFinalRun(FlowInvariants):
                 bounded = KEPT.fullmatch(suffix) or suffix.startswith("budget:")
                 assert bounded or self.client.pttl(queue.key(suffix)) > 0, f"{suffix} is left behind"
             assert self.client.xlen(queue.key("stream")) == 0
+            assert int(self.client.hget(queue.key(f"group:{GROUP}"), "active") or 0) == 0
             assert not self.client.exists(queue.key(OUTBOX))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis.stateful import invariant
 
 from tests.model.books import HOSTS
+from tests.model.flows.books import GROUP
 from tests.model.flows.kin import Kin, Purse
 from tests.model.flows.people import People
 from tests.model.flows.producers import FlowProducers
+from tests.model.moves import ENDED
 from tests.model.places import PLACES, counts_of, places_of
 
 FORGOTTEN = "0"
@@ -92,6 +94,13 @@ class FlowInvariants(FlowProducers, People):
         assert set(picture.pending) <= {entry_id for entry_id, _ in picture.entries}
         assert picture.list_active == sum(len(cell) for cell in picture.cells.values())
         assert set(picture.cells) == set(HOSTS)
+
+        # Each job of the group that runs holds a slot of it, and nobody else but those about to.
+        mine = {job_id: job for job_id, job in picture.jobs.items() if job.get("groupKey") == GROUP}
+        slots = {job_id for job_id, job in mine.items() if job.get("x-py:slot") == "1"}
+        slots = {job_id for job_id in slots if self.state(job_id) not in ENDED}
+        assert int(picture.groups[GROUP].get("active", 0)) == len(slots), (picture.groups[GROUP], slots)
+        assert {job_id for job_id in mine if self.state(job_id) == "active"} <= slots
 
     # -- budgets
 

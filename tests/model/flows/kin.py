@@ -63,6 +63,7 @@ class Kin:
     purse: Purse | None = None
     estimate: int | None = None
     kind: dict[str, Any] = field(default_factory=dict[str, Any])  # how it is added: delayed, prioritized, …
+    is_grouped: bool = False
     # -- runs
     holder: str | None = None
     spent: str | None = None

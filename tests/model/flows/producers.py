@@ -11,8 +11,9 @@ from hypothesis.stateful import precondition, rule
 
 from glidemq.commands.command import unpack
 from glidemq.commands.enqueue import Family, JobRow
+from glidemq.options.ordering import GroupOnWire
 from tests.lua.families import add_flow, opts_of
-from tests.model.flows.books import QUEUES, FlowBooks, names
+from tests.model.flows.books import GROUP, QUEUES, FlowBooks, names
 from tests.model.flows.kin import FlowQueue, Kin, Promised, Purse
 
 POLICIES = [None, None, "ignore", "remove", "continue"]
@@ -25,6 +26,9 @@ estimates = st.sampled_from([None, None, 0, 20, 70])
 KINDS: list[dict[str, Any]] = [
     {}, {}, {}, {"priority": 2}, {"lifo": True}, {"delay_ms": 400}, {"ttl_ms": 3_000}
 ]  # fmt: skip
+
+# With a concurrency of 1 a parent that waits once more would hold up children of its group for ever.
+GROUPED = GroupOnWire(GROUP, 3, 0, 0, 0, 0)
 
 # One job of a flow after its root: queue, policy, kind, the positions of those that wait for it, its estimate.
 Other = tuple[int, str | None, dict[str, Any], list[int], int | None]
@@ -49,11 +53,12 @@ class FlowProducers(FlowBooks):
         most=st.sampled_from([None, None, 40, 150]),
         on_exceeded=st.sampled_from(["fail", "pause"]),
         calls=st.sampled_from([99, 99, 99, 99, 1, 2]),
+        grouped=st.sampled_from([False, False, True]),
     )
     def add_a_flow(
-        self, root: int, others: list[Other], most: int | None, on_exceeded: str, calls: int
+        self, root: int, others: list[Other], most: int | None, on_exceeded: str, calls: int, grouped: bool
     ) -> None:
-        """calls: the producer dies after so many."""
+        """calls: the producer dies after so many. grouped: its jobs are of one group in each queue."""
         family = next(names)
         kin = [Kin(f"{family}.0", self.queues[root])]
         purse = None if most is None else Purse(kin[0].id, self.queues[root], most)
@@ -63,6 +68,7 @@ class FlowProducers(FlowBooks):
         kin[0].purse = purse
         self.homes |= {job.id: job.queue for job in kin}
         for job in kin:
+            job.is_grouped = grouped and "lifo" not in job.kind
             job.awaited = {other.name for other in kin if job.id in other.parents}
         limits = {kin[0].id: {"onExceeded": on_exceeded, "maxTotalTokens": str(most)}} if purse else {}
         for batch in self.batches(kin)[:calls]:
@@ -105,6 +111,7 @@ class FlowProducers(FlowBooks):
             parent_queue=alone[1].name if alone else None,
             family=family,
             budget_key=kin.purse.key if kin.purse else None,
+            group=GROUPED if kin.is_grouped else None,
             **({} if kin.awaited else kin.kind),
         )
 
