@@ -174,8 +174,9 @@ async def test_job_that_cannot_be_afforded_waits_in_the_queue_and_holds_no_slot(
 
 
 @pytest.mark.parametrize("name", ["asking", "asking-blocking"])
-@pytest.mark.usefixtures("hosts")
-async def test_retry_after_holds_back_every_host(name: str, open_queue: OpenQueue) -> None:
+async def test_retry_after_holds_back_every_host(
+    name: str, open_queue: OpenQueue, hosts: list[Runtime]
+) -> None:
     queue = open_queue(name)
     first = await queue.add("ask", {"retry_after": "3"})
     assert first is not None
@@ -185,6 +186,8 @@ async def test_retry_after_holds_back_every_host(name: str, open_queue: OpenQueu
     waited_s = min((job.processed_on - told.processed_on).total_seconds() for job in others)
     print(f"[measured] held back for {waited_s:.2f} s of 3")
     assert waited_s >= 3
+    said = f"limit {name.replace('asking', 'asked')}: its provider refuses, so no job"
+    assert any(host.lines(said) for host in hosts), "nobody can see why nothing started"
 
 
 @pytest.mark.usefixtures("hosts")

@@ -114,12 +114,21 @@ class LimitWatch:
             self._looked_ns = monotonic_ns() - LOOK_NS // 2  # soon again; what was known still holds
         else:
             self._looked_ns = monotonic_ns()
-            self._held_until_ns = in_ms(seen.hold_ms) if seen.hold_ms else 0
+            self._hold(seen.hold_ms)
             self._requests.take(seen.requests)
             self._tokens.take(seen.tokens)
         finally:
             self._looking = None
             self._room.wake_all()
+
+    def _hold(self, hold_ms: int) -> None:
+        if hold_ms and not self._held_until_ns:  # once, however often it is prolonged
+            log.info(
+                "limit %s: its provider refuses, so no job of a queue with this limit key starts here for %.3g s",
+                self._key.partition("{limit:")[2].rpartition("}")[0],
+                hold_ms / 1000,
+            )
+        self._held_until_ns = in_ms(hold_ms) if hold_ms else 0
 
     async def close(self) -> None:
         """Watch no longer."""
