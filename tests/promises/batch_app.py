@@ -19,6 +19,7 @@ from glidemq import (
     SuspendError,
     SyncJob,
     WaitingChildrenError,
+    limits,
 )
 
 app = App()
@@ -134,3 +135,41 @@ async def take_detours_async(jobs: list[Job[Any, int]]) -> list[Any]:
     if all(job.name == "raises SuspendError" for job in jobs) and 1 in ends:
         raise SuspendError("all of us")
     return ends
+
+
+def provider_of(queue: str) -> str:
+    """The limit key that its batches tell of; no queue goes by it."""
+    return f"what {queue} calls"
+
+
+@app.processor("sync-calls", batch=Batch(10, timeout=0.2))
+def call_models(jobs: list[SyncJob[Any, int]]) -> list[int]:
+    """Each job uses, streams and stores what its data says; a job with children returns their sum."""
+    limits.observe(provider_of(jobs[0].queue_name), retry_after=600)
+    ends: list[int] = []
+    for job in jobs:
+        if job.name == "sum":
+            ends.append(sum(job.get_children_values().values()))
+            continue
+        job.report_usage(model="m", tokens={"output": job.data})
+        for number in range(job.data):
+            job.stream({"t": str(number)})
+        job.store_vector("embedding", [1.0, float(job.data)])
+        ends.append(job.data)
+    return ends
+
+
+@app.processor("async-calls", batch=Batch(10, timeout=0.2))
+async def call_models_async(jobs: list[Job[Any, int]]) -> list[int]:
+    await limits.observe(provider_of(jobs[0].queue_name), retry_after=600)
+    return list(await asyncio.gather(*(call_model(job) for job in jobs)))
+
+
+async def call_model(job: Job[Any, int]) -> int:
+    if job.name == "sum":
+        return sum((await job.get_children_values()).values())
+    await job.report_usage(model="m", tokens={"output": job.data})
+    for number in range(job.data):
+        await job.stream({"t": str(number)})
+    await job.store_vector("embedding", [1.0, float(job.data)])
+    return job.data
