@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.lua.driven_queue import START_MS, DrivenQueue
+from glidemq.commands.signal import SignalCommand
+from tests.lua.driven_queue import START_MS, DrivenQueue, Started
+from tests.lua.executed import execute
 from tests.lua.grouped_queue import GroupedQueue
+from tests.lua.run_ends import is_suspended
 
 MINUTE = 60_000
 DAY = 86_400_000
@@ -201,6 +205,23 @@ def test_taken_custom_id_leaves_the_entry_and_the_pending_job_alone(driven: Driv
     assert driven.snapshot() == before
 
 
+def retries_at_once(driven: DrivenQueue, job: Started) -> None:
+    driven.fail(job, max_attempts=3)
+
+
+def is_put_off(driven: DrivenQueue, job: Started) -> None:
+    driven.call("fail", rows=[[*job.fence, job.entry_id, "rate limited", -1, 0, False]])
+
+
+def is_suspended_and_signalled(driven: DrivenQueue, job: Started) -> None:
+    is_suspended(driven, job)
+    execute(driven, SignalCommand(driven.key("meta"), job_id=job.id, name="go", data=b""))
+
+
+def moves_on_at_once(driven: DrivenQueue, job: Started) -> None:
+    driven.call("move_to_delayed", rows=[[*job.fence, job.entry_id, driven.now, False]])
+
+
 @pytest.mark.parametrize("how", ["a crash", "a suspected crash", "a stall"])
 def test_debounced_job_that_waits_again_after_its_start_is_not_replaced(
     driven: DrivenQueue, how: str
@@ -213,6 +234,19 @@ def test_debounced_job_that_waits_again_after_its_start_is_not_replaced(
         assert driven.recover_stalled() == {"1": "stalled"}
     else:
         driven.release(job, crash=True if how == "a suspected crash" else "SIGSEGV")
+    newer = add(driven, "debounce", 1000)
+    driven.pass_time(1000)
+    assert driven.step(2).ids == [started, newer]
+
+
+@pytest.mark.parametrize("end", [retries_at_once, is_put_off, is_suspended_and_signalled, moves_on_at_once])
+def test_debounced_job_that_has_run_is_not_replaced_when_its_next_run_goes_back_unstarted(
+    driven: DrivenQueue, end: Callable[[DrivenQueue, Started], None]
+) -> None:
+    started = add(driven, "debounce", 1000)
+    driven.pass_time(1000)
+    end(driven, driven.start_one())
+    driven.release(driven.start_one())
     newer = add(driven, "debounce", 1000)
     driven.pass_time(1000)
     assert driven.step(2).ids == [started, newer]

@@ -51,14 +51,15 @@ local function read(keys, dedup_id)
   return id, tonumber(at)
 end
 
--- Whether the job may be replaced: a processor never saw it, and no parent waits for this very job. One that waits again
--- after a crash or a stall has no processedOn any more, but its counts tell.
+-- Whether the job may be replaced: a processor never saw it, and no parent waits for this very job. One that was
+-- given back has no processedOn any more, but its counts tell.
 local function is_replaceable(keys, id)
   local job = redis.pcall(
-    "HMGET", keys.job .. id, "state", "processedOn", "parentId", "parentIds", "x-py:crashes", "stalledCount"
+    "HMGET", keys.job .. id, "state", "processedOn", "attemptsMade", "parentId", "parentIds", "x-py:crashes",
+    "stalledCount", Restarts.FIELD, Suspension.WAITED
   )
-  return not job.err and PENDING[job[1]] ~= nil and (not job[2] or job[2] == "")
-    and not (job[3] or job[4] or job[5] or job[6])
+  return not job.err and PENDING[job[1]] ~= nil and (not job[2] or job[2] == "") and (tonumber(job[3]) or 0) == 0
+    and not (job[4] or job[5] or job[6] or job[7] or job[8] or job[9])
 end
 
 -- Whether the add is accepted; the id of the job of the last accepted one, or nil; and whether it takes that one's place.

@@ -5,7 +5,8 @@ local Suspension = {}
 
 Suspension.TIMED_OUT = "Suspend timeout exceeded"
 
--- The run that has waited, as the job's hash names it, for the next one to know whose continuation it is.
+-- The run that has waited, as the job's hash names it, for the next one to know whose continuation it is; empty for a
+-- run that has left the job in another way.
 Suspension.WAITED = "x-py:waited"
 
 -- Signals kept for one job, and their bytes together.
@@ -60,9 +61,9 @@ function Suspension.resume(settlement, id, name, signals)
   settlement:event("resumed", id, "signal", signals[1].name)
 end
 
--- The job goes on by a step of its own: what follows continues no wait.
+-- The job goes on by a step of its own: what follows continues no wait. That it has run shows all the same.
 function Suspension.passed(keys, id)
-  redis.call("HDEL", keys.job .. id, Suspension.WAITED)
+  redis.call("HSET", keys.job .. id, Suspension.WAITED, "")
 end
 
 -- A running job waits for a signal from now on, for `timeout_ms` at the most unless that is 0; `reason` may be false.
