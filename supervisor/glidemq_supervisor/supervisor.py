@@ -189,8 +189,7 @@ class Supervisor:
             log.warning("%s: stopping now; what still runs goes back to its queue", why)
             self._shutdown.hurry(now)
         else:
-            level = logging.INFO if exit_status == EXIT_OK else logging.ERROR
-            log.log(level, "%s: finishing what runs, for at most %g s", why, bounds.drain_s)
+            log.info("%s: finishing what runs, for at most %g s", why, bounds.drain_s)
 
     # -- children --------------------------------------------------------------------------------------------
 
