@@ -1,6 +1,6 @@
 """Tokens a second through `job.stream`, 200 streams at a time, against one XADD per token with 200 in flight.
 
-python -m glidemq_bench.streaming [--rounds 3] [--streams 200] [--tokens 500]
+python -m glidemq_bench.streaming [--rounds 3] [--streams 200] [--tokens 1000] [--apart]
 
 Every stream waits for a token to be stored before it sends the next one. Tokens are counted from outside, by the
 server's own count of XADDs, between the first and the last tenth of them; CPU µs per token cover the same window, and
@@ -9,11 +9,15 @@ server's own count of XADDs, between the first and the last tenth of them; CPU �
 Worker       job.stream in a program of one's own
 supervisor   job.stream in an actor process, through its gateway
 XADD         valkey-glide's xadd, without any job
+
+With --apart the server has one core and each writer another. Otherwise their threads wander over all cores, and on a
+small machine how they happen to meet decides up to a third of the result, from one second to the next.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -55,7 +59,7 @@ def watch(bench: Workbench, start: Callable[[], subprocess.Popen[bytes]], tokens
                 raise RuntimeError(f"a writer ended with exit status {writer.returncode}")
             if time.monotonic() > deadline_s:
                 raise TimeoutError(f"{done} of {tokens} tokens were written after {TIMEOUT_S:g} s")
-            time.sleep(0.005)
+            time.sleep(0.01)  # each look costs the server 0.2 ms
         return time.monotonic(), done
 
     begin_s, begin = wait_for(tokens // 10)
@@ -98,11 +102,19 @@ def main() -> None:
     parser.add_argument(
         "--streams", type=int, default=200, help="at most 200, the concurrency of the processor"
     )
-    parser.add_argument("--tokens", type=int, default=500, help="of each stream")
+    parser.add_argument("--tokens", type=int, default=1000, help="of each stream")
+    parser.add_argument("--apart", action="store_true", help="one core for the server, one for each writer")
     options = parser.parse_args()
     streams, tokens = options.streams, options.tokens
+    cores = sorted(os.sched_getaffinity(0))
+    if options.apart and len(cores) < 2:
+        parser.error("--apart needs two cores")
 
+    if options.apart:
+        os.sched_setaffinity(0, cores[1:2])  # what is started from here on inherits it
     with Workbench() as bench:
+        if options.apart:
+            os.sched_setaffinity(0, cores[:1])
         contenders: dict[str, Callable[[], Writing]] = {
             "Worker": partial(
                 by_jobs, bench, partial(writer, bench, "worker", streams, tokens), streams, tokens
@@ -116,7 +128,7 @@ def main() -> None:
 
     by_hand = median([writing.tokens_per_s for writing in samples["XADD"]])
     print_table(
-        f"Tokens of {streams} streams, medians of {options.rounds} rounds",
+        f"Tokens of {streams} streams, medians of {options.rounds} rounds{', server apart' * options.apart}",
         ["", "tokens/s", "lowest", "highest", "writers µs/token", "server µs/token", "ratio", "others"],
         [
             [
