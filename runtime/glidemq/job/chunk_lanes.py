@@ -20,7 +20,8 @@ R = TypeVar("R")
 # A batch of this size takes no more: some 250 tokens, about 3 us of the server each.
 FULL: Final = 250 * CHUNK_SIZE
 # While one lane's call is answered, the other one's is built. Calls made in the same turn of the loop would share a
-# request, and both sides would wait for each other all the time: 85 thousand chunks a second instead of 120.
+# request, and both sides would wait for each other all the time. More lanes make smaller calls, and each call costs
+# about 190 us of the client's CPU.
 LANES: Final = 2
 TURNS_APART: Final = 3
 
