@@ -121,14 +121,15 @@ async def test_a_graph_over_three_nodes_runs_in_its_order(flows: FlowProducer, n
 @pytest.mark.parametrize(
     ("policy", "state", "told"),
     [
-        ("fail_parent", "failed", None),
-        ("ignore", "completed", [[7], ["no good"]]),
-        ("continue", "completed", [[7], ["no good"]]),
-        ("remove", "completed", [[7], []]),
+        ("fail_parent", "failed", [None]),
+        ("ignore", "completed", [[[7], ["no good"]]]),
+        # The parent runs as soon as a child fails: the other one may or may not have ended.
+        ("continue", "completed", [[[], ["no good"]], [[7], ["no good"]]]),
+        ("remove", "completed", [[[7], []]]),
     ],
 )
 async def test_a_failure_on_another_node_means_what_its_policy_says(
-    flows: FlowProducer, names: list[str], policy: Any, state: str, told: list[Any] | None
+    flows: FlowProducer, names: list[str], policy: Any, state: str, told: list[Any]
 ) -> None:
     a, b, c = names
     root = await flows.add(
@@ -142,7 +143,7 @@ async def test_a_failure_on_another_node_means_what_its_policy_says(
         }
     )
     assert await end_of(root.job) == state
-    assert root.job.return_value == told
+    assert root.job.return_value in told
 
 
 async def test_a_running_job_waits_for_children_on_another_node(
